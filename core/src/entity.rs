@@ -1,0 +1,96 @@
+//! What an entity is: its plain information, and the address families it can belong to.
+
+use crate::slab::Fixed;
+use crate::sync::{AtomicU32, Ordering};
+
+/// An address family, by the platform's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum AddressFamily {
+    /// IPv4 (`AF_INET`).
+    Inet = 2,
+    /// IPv6 (`AF_INET6`, 10 on Linux).
+    Inet6 = 10,
+}
+
+impl AddressFamily {
+    /// Both.
+    pub const ALL: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
+
+    /// The family of this number, if it is supported.
+    pub const fn from_number(number: u16) -> Option<Self> {
+        match number {
+            2 => Some(AddressFamily::Inet),
+            10 => Some(AddressFamily::Inet6),
+            _ => None,
+        }
+    }
+}
+
+/// A routing table's name: instance and address family. Tables share nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableKey {
+    /// The routing instance; 0 is the usual one.
+    pub instance: u16,
+    /// The address family.
+    pub family: AddressFamily,
+}
+
+/// An entity's plain information, fixed at registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EntityInfo {
+    /// The table it is registered with.
+    pub table: TableKey,
+    /// Its identity there, unique while it is registered. Opaque; any of the 2^64 values.
+    pub id: u64,
+}
+
+/// [`EntityInfo`] in a slot, with the flag that says who drops the payload.
+#[derive(Default)]
+pub(crate) struct EntityFixed {
+    /// Instance in the high half; family and [`DEFERRED`] in the low one.
+    place: AtomicU32,
+    // Two halves, so that together with the slot's link this takes 16 bytes.
+    id_low: AtomicU32,
+    id_high: AtomicU32,
+}
+
+const DEFERRED: u32 = 1 << 15;
+
+/// What a slot of the registry says about its entity.
+#[derive(Clone, Copy)]
+pub(crate) struct EntityPlain {
+    pub(crate) info: EntityInfo,
+    pub(crate) deferred: bool,
+}
+
+// SAFETY: all bytes zero is the default: three zero atomics.
+unsafe impl Fixed for EntityFixed {
+    type Plain = EntityPlain;
+
+    #[inline(always)]
+    fn read(&self) -> EntityPlain {
+        let place = self.place.load(Ordering::Relaxed);
+        let low = self.id_low.load(Ordering::Relaxed);
+        let high = self.id_high.load(Ordering::Relaxed);
+        // A copy that is going to be thrown away may hold anything, so this is total.
+        let family = if place & 0x7fff == AddressFamily::Inet6 as u32 {
+            AddressFamily::Inet6
+        } else {
+            AddressFamily::Inet
+        };
+        let table = TableKey { instance: (place >> 16) as u16, family };
+        let info = EntityInfo { table, id: u64::from(high) << 32 | u64::from(low) };
+        EntityPlain { info, deferred: place & DEFERRED != 0 }
+    }
+
+    #[inline(always)]
+    fn write(&self, plain: EntityPlain) {
+        let EntityPlain { info, deferred } = plain;
+        let flag = if deferred { DEFERRED } else { 0 };
+        let place = u32::from(info.table.instance) << 16 | flag | info.table.family as u32;
+        self.place.store(place, Ordering::Relaxed);
+        self.id_low.store(info.id as u32, Ordering::Relaxed);
+        self.id_high.store((info.id >> 32) as u32, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,215 @@
+//! Handles: 64 opaque bits that name an object for ever, and the layout behind them.
+//!
+//! ```text
+//!  63   60 59                            28 27                          0
+//! +-------+--------------------------------+-----------------------------+
+//! | kind  |      generation ^ key          |        slot ^ key           |
+//! +-------+--------------------------------+-----------------------------+
+//! ```
+//!
+//! - *kind* (never 0, so that no handle is 0) is in the clear: a handle of the wrong kind is always
+//!   recognised.
+//! - *generation* says which tenant of the slot is meant. A slot starts at a generation drawn from
+//!   the slab's secret and never uses one twice.
+//! - generation and slot are stored exclusive-or the slab's random key.
+//!
+//! A handle of another slab of the same kind (another registry, a second copy of the library, the
+//! registry before `RtmxShutdown`) therefore decodes to a slot and a generation that are random
+//! with respect to this slab: it resolves with a probability of at most live / 2^60, live being the
+//! number of live objects here (2^-43 for 91,000 entities). The same holds for a number made up
+//! without knowledge of any handle; one made from a live handle by changing its slot bits meets an
+//! unrelated generation (2^-32). Neither is a promise against an attacker inside the process.
+
+use std::fmt;
+use std::num::NonZeroU64;
+
+/// Sizes of a slab's parts. [`Standard`] is what everything but tests should use.
+pub trait Config: Send + Sync + 'static {
+    /// Bits of a generation, at most 32. A slot is used 2^bits times, then retired.
+    const GENERATION_BITS: u32;
+    /// A chunk has 2^bits slots.
+    const CHUNK_BITS: u32;
+    /// A directory page names 2^bits chunks.
+    const PAGE_BITS: u32;
+    /// The directory has 2^bits pages.
+    const ROOT_BITS: u32;
+    /// Retirements that are handed to the collector together.
+    const MAGAZINE: u32;
+    /// Cells an index starts with (a multiple of 4).
+    const INDEX_CELLS: usize;
+    /// Probing past this many cells makes an index grow.
+    const INDEX_WINDOW: usize;
+    /// Entities whose credit moves between a thread's stock and the common pool at once.
+    const CREDIT_BATCH: i64;
+}
+
+/// The shipped sizes: 32-bit generations, 2^28 slots in chunks of 512.
+#[derive(Clone, Copy, Debug)]
+pub struct Standard;
+
+impl Config for Standard {
+    const GENERATION_BITS: u32 = 32;
+    const CHUNK_BITS: u32 = 9;
+    const PAGE_BITS: u32 = 10;
+    const ROOT_BITS: u32 = 9;
+    const MAGAZINE: u32 = 256;
+    const INDEX_CELLS: usize = 64;
+    const INDEX_WINDOW: usize = 128;
+    const CREDIT_BATCH: i64 = 64;
+}
+
+pub(crate) const SLOT_BITS: u32 = 28;
+pub(crate) const SLOT_SHIFT: u32 = 0;
+pub(crate) const GENERATION_SHIFT: u32 = SLOT_SHIFT + SLOT_BITS;
+pub(crate) const GENERATION_WIDTH: u32 = 32;
+pub(crate) const KIND_SHIFT: u32 = GENERATION_SHIFT + GENERATION_WIDTH;
+pub(crate) const KIND_BITS: u32 = 4;
+const _: () = assert!(KIND_SHIFT + KIND_BITS == u64::BITS);
+
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+const TOKEN_MASK: u64 = (1 << KIND_SHIFT) - 1;
+
+/// The name of one object for ever: of this object and of no other, before or after it.
+///
+/// Opaque, never 0, all 64 bits significant. Two handles are equal exactly when they name the same
+/// object of the same registry. Nothing can be read from its bits, and any number may be offered
+/// back as one: what does not name a live object is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Handle(NonZeroU64);
+
+impl Handle {
+    /// The handle with these bits; `None` for 0, which no handle has.
+    #[inline(always)]
+    pub const fn from_bits(bits: u64) -> Option<Handle> {
+        match NonZeroU64::new(bits) {
+            Some(bits) => Some(Handle(bits)),
+            None => None,
+        }
+    }
+
+    /// The bits, as a C program sees them.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({:#018x})", self.0)
+    }
+}
+
+/// What a handle names. The numbers are part of every handle and never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A registered entity.
+    Entity = 1,
+    /// A reader object of the C interface.
+    Reader = 2,
+}
+
+/// Generation and slot of an object, the part of a handle below its kind, without the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token(u64);
+
+impl Token {
+    #[inline(always)]
+    pub(crate) fn new(generation: u32, slot: u32) -> Token {
+        debug_assert!(u64::from(slot) <= SLOT_MASK);
+        Token(u64::from(generation) << GENERATION_SHIFT | u64::from(slot))
+    }
+
+    /// From the 60 bits that [`bits`](Token::bits) gave.
+    #[inline(always)]
+    pub(crate) fn from_bits(bits: u64) -> Token {
+        Token(bits & TOKEN_MASK)
+    }
+
+    #[inline(always)]
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> GENERATION_SHIFT) as u32
+    }
+
+    #[inline(always)]
+    pub(crate) fn slot(self) -> u32 {
+        (self.0 & SLOT_MASK) as u32
+    }
+}
+
+/// Turns tokens into handles and back, for one slab.
+#[derive(Clone, Copy)]
+pub(crate) struct Cipher {
+    kind: u64,
+    key: u64,
+}
+
+impl Cipher {
+    pub(crate) fn new(kind: Kind, secret: u64) -> Cipher {
+        Cipher { kind: (kind as u64) << KIND_SHIFT, key: mix(secret) & TOKEN_MASK }
+    }
+
+    #[inline(always)]
+    pub(crate) fn seal(self, token: Token) -> Handle {
+        // The kind is not 0, so neither is the handle.
+        Handle(NonZeroU64::new(self.kind | (token.0 ^ self.key)).unwrap_or(NonZeroU64::MAX))
+    }
+
+    /// The token, if the handle is of this slab's kind. Of a foreign handle: a random one.
+    #[inline(always)]
+    pub(crate) fn open(self, handle: Handle) -> Option<Token> {
+        let plain = handle.to_bits() ^ self.kind ^ self.key;
+        (plain & !TOKEN_MASK == 0).then_some(Token(plain))
+    }
+}
+
+/// A bijection that spreads every bit of `x` over all 64 (the finaliser of splitmix64).
+#[inline]
+pub(crate) fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ x >> 31
+}
+
+/// 64 bits nobody can guess, from the operating system by way of std's hash keys.
+pub(crate) fn random_secret() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0x72_74_6d_u32)
+}
+
+#[cfg(all(test, not(rtm_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_and_handles_round_trip() {
+        for secret in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
+            let cipher = Cipher::new(Kind::Entity, secret);
+            for generation in [0, 1, 7, u32::MAX] {
+                for slot in [0, 1, 511, 512, (1 << 28) - 1] {
+                    let token = Token::new(generation, slot);
+                    assert_eq!((token.generation(), token.slot()), (generation, slot));
+                    assert_eq!(Token::from_bits(token.bits()), token);
+                    let handle = cipher.seal(token);
+                    assert_eq!(cipher.open(handle), Some(token));
+                    assert_eq!(Handle::from_bits(handle.to_bits()), Some(handle));
+                    assert_eq!(Cipher::new(Kind::Reader, secret).open(handle), None);
+                }
+            }
+        }
+        assert_eq!(Handle::from_bits(0), None);
+    }
+
+    #[test]
+    fn secrets_differ() {
+        assert_ne!(random_secret(), random_secret());
+    }
+}

@@ -1,0 +1,134 @@
+//! Limits, and how the one on entities is kept without a counter that every registration writes.
+//!
+//! *Roles.* A registration takes one credit, a deregistration gives one back; `set` changes how
+//! many there are.
+//! *States.* Every credit is in the pool, in some member's stock, or spent on a live entity:
+//! pool + stocks + live = limit, always. After the limit was lowered the pool may be negative: the
+//! registry is *in debt*, stocks are not used, and whatever is given back goes to the pool until it
+//! is positive again.
+//! *Paths.* Take: own stock → a batch from the pool → one from somebody's stock → refused. Give: own
+//! stock, from which a batch goes to the pool when there are two.
+//! *Orderings.* All relaxed: credits guard no memory, and each counter is changed by
+//! read-modify-writes alone, so that none is lost or doubled.
+//! *Exactness.* Never more live entities than the limit, but for registrations that run while the
+//! limit is being lowered. A refusal means that a search of all stocks found nothing.
+//! *Progress.* Lock-free; the search is as long as the list of members.
+
+use crate::reclamation::Local;
+use crate::slab::MAX_REFERENCES;
+use crate::sync::{AtomicBool, AtomicI64, Ordering};
+
+/// What a registry may hold. Replaced at run time as a whole; see
+/// [`Registry::set_limits`](crate::Registry::set_limits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Entities registered at a time, at most 2^28 (the default).
+    pub entities: u32,
+    /// Instances that have a table; 65,536 by default. Tables are never given up, so a lower limit
+    /// stops new ones and touches none.
+    pub instances: u32,
+    /// Counted references on one entity, at most (and by default) 2^29 - 1.
+    pub references: u32,
+    /// Departed entities that wait for their grace period, beyond which registration is refused
+    /// rather than memory eaten because a reader is stuck. Counted in magazines of 256 for each
+    /// thread, so that up to 255 for each other thread may come on top. Default: 2^20.
+    pub backlog: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            entities: 1 << 28,
+            instances: 1 << 16,
+            references: MAX_REFERENCES,
+            backlog: 1 << 20,
+        }
+    }
+}
+
+/// A member state with a place for its stock.
+pub(crate) trait Stocked: Send + Sync + 'static {
+    fn stock(&self) -> &AtomicI64;
+}
+
+pub(crate) struct Credits {
+    pool: AtomicI64,
+    limit: AtomicI64,
+    /// The pool is negative. Read by every operation, written when limits change.
+    debt: AtomicBool,
+}
+
+fn take_up_to(from: &AtomicI64, wanted: i64) -> i64 {
+    from.try_update(Ordering::Relaxed, Ordering::Relaxed, |have| {
+        (have > 0).then(|| have - have.min(wanted))
+    })
+    .map_or(0, |have| have.min(wanted))
+}
+
+impl Credits {
+    pub(crate) fn new(limit: u32) -> Self {
+        Credits {
+            pool: AtomicI64::new(limit.into()),
+            limit: AtomicI64::new(limit.into()),
+            debt: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn take<S: Stocked>(&self, local: &Local<S>, batch: i64) -> bool {
+        let own = local.record().state.stock();
+        if !self.debt.load(Ordering::Relaxed) {
+            if take_up_to(own, 1) == 1 {
+                return true;
+            }
+            let got = take_up_to(&self.pool, batch);
+            if got > 0 {
+                own.fetch_add(got - 1, Ordering::Relaxed);
+                return true;
+            }
+            let mut stocks = local.shared().records().map(|record| record.state.stock());
+            if stocks.any(|stock| take_up_to(stock, 1) == 1) {
+                return true;
+            }
+            // Credits that moved from a stock to the pool during the search.
+            return take_up_to(&self.pool, 1) == 1;
+        }
+        self.sweep(local);
+        take_up_to(&self.pool, 1) == 1
+    }
+
+    pub(crate) fn give<S: Stocked>(&self, local: &Local<S>, batch: i64) {
+        if self.debt.load(Ordering::Relaxed) {
+            self.pool.fetch_add(1, Ordering::Relaxed);
+            self.sweep(local);
+            return;
+        }
+        let own = local.record().state.stock();
+        if own.fetch_add(1, Ordering::Relaxed) + 1 >= 2 * batch {
+            self.pool.fetch_add(take_up_to(own, batch), Ordering::Relaxed);
+        }
+    }
+
+    /// Changes the number of credits.
+    pub(crate) fn set<S: Stocked>(&self, local: &Local<S>, limit: u32) {
+        let limit = i64::from(limit);
+        let before = self.limit.swap(limit, Ordering::Relaxed);
+        if limit < before {
+            self.debt.store(true, Ordering::Relaxed);
+        }
+        self.pool.fetch_add(limit - before, Ordering::Relaxed);
+        self.sweep(local);
+    }
+
+    /// Moves all stocks to the pool and sees whether the debt is paid.
+    fn sweep<S: Stocked>(&self, local: &Local<S>) {
+        for record in local.shared().records() {
+            let stock = record.state.stock();
+            if stock.load(Ordering::Relaxed) > 0 {
+                self.pool.fetch_add(take_up_to(stock, i64::MAX), Ordering::Relaxed);
+            }
+        }
+        if self.pool.load(Ordering::Relaxed) >= 0 {
+            self.debt.store(false, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What a user holds: guards, registrations, memberships, and payloads that are to be dropped.
+
+use crate::entity::{EntityFixed, EntityInfo, TableKey};
+use crate::error::{InvalidHandle, RegisterError, WaitError};
+use crate::handle::{Config, Handle, Standard};
+use crate::member::Member;
+use crate::reclamation::{Batch, Flush, Local, Section};
+use crate::registry::{DropBy, Registry};
+use crate::slab::{Drain, Slot};
+use crate::stack::Chain;
+use crate::sync::Backoff;
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+
+/// Handles ahead of the current one whose cache lines a batch lookup asks for.
+const PREFETCH: usize = 16;
+
+/// A read section. See [`Registry::enter`]. Not `Send`: a section belongs to its thread.
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// let registry = rtm_core::Registry::<()>::new(Default::default()).unwrap();
+/// send(registry.enter());
+/// ```
+pub struct Guard<'r, T: Send + Sync, C: Config = Standard> {
+    registry: &'r Registry<T, C>,
+    section: Section<'r, Member>,
+}
+
+impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
+    #[inline(always)]
+    pub(crate) fn new(registry: &'r Registry<T, C>, section: Section<'r, Member>) -> Self {
+        Guard { registry, section }
+    }
+
+    /// The entity of this handle, if it is registered. Valid as long as the guard is.
+    ///
+    /// Wait-free, writes nothing, allocates nothing.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`].
+    #[inline(always)]
+    pub fn get(&self, handle: Handle) -> Result<Entity<'_, T>, InvalidHandle> {
+        let token = self.registry.slab.open(handle).ok_or(InvalidHandle)?;
+        let slot = self.registry.slab.get(token, &self.section).ok_or(InvalidHandle)?;
+        Ok(Entity { slot, handle })
+    }
+
+    /// Looks up many handles, prefetching ahead, and hands each result to `f` in order.
+    #[inline]
+    pub fn get_each<'g>(
+        &'g self,
+        handles: &[Handle],
+        mut f: impl FnMut(usize, Result<Entity<'g, T>, InvalidHandle>),
+    ) {
+        self.get_each_by(handles.len(), |index| Some(handles[index]), &mut f);
+    }
+
+    /// As [`get_each`](Guard::get_each), for handles that come from a function of their index
+    /// (which may be asked twice); `None` counts as an invalid handle.
+    #[inline]
+    pub fn get_each_by<'g>(
+        &'g self,
+        count: usize,
+        handle: impl Fn(usize) -> Option<Handle>,
+        mut f: impl FnMut(usize, Result<Entity<'g, T>, InvalidHandle>),
+    ) {
+        let slab = &self.registry.slab;
+        let ahead = |index| {
+            if let Some(token) = handle(index).and_then(|handle| slab.open(handle)) {
+                slab.prefetch(token);
+            }
+        };
+        (0..count.min(PREFETCH)).for_each(ahead);
+        for index in 0..count {
+            if index + PREFETCH < count {
+                ahead(index + PREFETCH);
+            }
+            f(index, handle(index).ok_or(InvalidHandle).and_then(|handle| self.get(handle)));
+        }
+    }
+
+    /// Every entity of the table that was registered before the call and is not deregistered until
+    /// the walk ends, exactly once; others that come or go meanwhile, at most once. In no
+    /// particular order. Never keeps anybody from registering.
+    pub fn entities(&self, table: TableKey) -> impl Iterator<Item = Entity<'_, T>> {
+        let slab = &self.registry.slab;
+        let table = self.registry.tables.find(table);
+        table.into_iter().flat_map(|table| table.index.walk(&self.section)).filter_map(
+            move |(_, token)| {
+                let slot = slab.get(token, &self.section)?;
+                Some(Entity { slot, handle: slab.seal(token) })
+            },
+        )
+    }
+
+    /// Lets go of everything looked up so far and stays inside: what a loop that never leaves calls
+    /// now and then. Without effect while another guard of this member exists.
+    #[inline]
+    pub fn refresh(&mut self) {
+        self.section.refresh();
+    }
+
+    /// How many guards of this member exist, this one included.
+    pub fn depth(&self) -> u32 {
+        self.section.depth()
+    }
+}
+
+/// A registered entity, seen through a guard. Dereferences to the payload.
+pub struct Entity<'g, T> {
+    slot: &'g Slot<EntityFixed, T>,
+    handle: Handle,
+}
+
+impl<T> Clone for Entity<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Entity<'_, T> {}
+
+impl<'g, T> Entity<'g, T> {
+    /// Its information.
+    #[inline(always)]
+    pub fn info(&self) -> EntityInfo {
+        self.slot.plain().info
+    }
+
+    /// Its handle.
+    #[inline(always)]
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// Its payload, for as long as the guard holds.
+    #[inline(always)]
+    pub fn payload(self) -> &'g T {
+        // SAFETY: an `Entity` is made only from a slot looked up under a guard that outlives 'g.
+        unsafe { self.slot.value() }
+    }
+}
+
+impl<T> Deref for Entity<'_, T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.payload()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Entity<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entity")
+            .field("handle", &self.handle)
+            .field("info", &self.info())
+            .field("payload", &**self)
+            .finish()
+    }
+}
+
+/// Owns a registration: dropping it deregisters the entity.
+pub struct Registration<'r, T: Send + Sync, C: Config = Standard> {
+    registry: &'r Registry<T, C>,
+    handle: Handle,
+}
+
+impl<'r, T: Send + Sync, C: Config> Registration<'r, T, C> {
+    pub(crate) fn new(registry: &'r Registry<T, C>, handle: Handle) -> Self {
+        Registration { registry, handle }
+    }
+
+    /// The entity's handle, to give away.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// Leaves the deregistration to whoever has the handle.
+    pub fn into_handle(self) -> Handle {
+        ManuallyDrop::new(self).handle
+    }
+}
+
+impl<T: Send + Sync, C: Config> Drop for Registration<'_, T, C> {
+    fn drop(&mut self) {
+        // Somebody else who has the handle may have been faster.
+        let _ = self.registry.deregister(self.handle);
+    }
+}
+
+impl<T: Send + Sync, C: Config> fmt::Debug for Registration<'_, T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registration").field(&self.handle).finish()
+    }
+}
+
+/// An explicit membership. See [`Registry::join`]. `Send`, not `Sync`.
+pub struct Participant<'r, T: Send + Sync, C: Config = Standard> {
+    registry: &'r Registry<T, C>,
+    local: Local<Member>,
+}
+
+impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
+    pub(crate) fn new(registry: &'r Registry<T, C>, local: Local<Member>) -> Self {
+        Participant { registry, local }
+    }
+
+    /// The registry it belongs to.
+    pub fn registry(&self) -> &'r Registry<T, C> {
+        self.registry
+    }
+
+    /// Enters a read section; see [`Registry::enter`]. Needs no memory.
+    ///
+    /// The guard borrows the participant, which thus cannot move to another thread meanwhile.
+    #[inline(always)]
+    pub fn enter(&self) -> Guard<'_, T, C> {
+        Guard::new(self.registry, self.local.enter(&self.registry.domain))
+    }
+
+    /// See [`Registry::register_handle`].
+    ///
+    /// # Errors
+    /// A [`Refusal`](crate::Refusal), with the payload.
+    pub fn register_handle(
+        &self,
+        info: EntityInfo,
+        payload: T,
+        drop_by: DropBy,
+    ) -> Result<Handle, RegisterError<T>> {
+        self.registry.register_as(&self.local, info, payload, drop_by)
+    }
+
+    /// See [`Registry::deregister`]. Needs no memory of ours.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`].
+    pub fn deregister(&self, handle: Handle) -> Result<(), InvalidHandle> {
+        self.registry.deregister_as(&self.local, handle)
+    }
+
+    /// See [`Registry::release`]. Needs no memory.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`].
+    pub fn release(&self, handle: Handle) -> Result<(), InvalidHandle> {
+        self.registry.release_as(&self.local, handle)
+    }
+
+    /// See [`Registry::synchronize`].
+    ///
+    /// # Errors
+    /// See [`WaitError`].
+    pub fn synchronize(&self) -> Result<(), WaitError> {
+        self.local.synchronize()
+    }
+
+    /// Begins a [`Registry::flush`] that hands the deferred payloads to the caller.
+    ///
+    /// # Errors
+    /// See [`WaitError`].
+    pub fn begin_flush(&self) -> Result<Flushing<'_, T, C>, WaitError> {
+        self.registry.begin_flush_as(&self.local)
+    }
+
+    /// As [`Registry::collect`], but leaves deferred payloads to [`departed`](Self::departed).
+    pub fn collect(&self) {
+        self.registry.collect_as(&self.local);
+    }
+
+    /// Deferred payloads that are due.
+    pub fn departed(&self) -> Departed<'_, T, C> {
+        self.registry.departed_as(&self.local)
+    }
+}
+
+impl<T: Send + Sync, C: Config> Registry<T, C> {
+    pub(crate) fn departed_as<'a>(&'a self, local: &'a Local<Member>) -> Departed<'a, T, C> {
+        Departed { registry: self, local, chain: Chain::empty(), drain: None }
+    }
+}
+
+/// Deferred payloads whose grace period is over, one after the other.
+///
+/// A payload counts as dropped when the next one is asked for or this is dropped; a flush by
+/// somebody else waits for that. What has not been asked for goes back for others.
+pub struct Departed<'p, T: Send + Sync, C: Config = Standard> {
+    registry: &'p Registry<T, C>,
+    local: &'p Local<Member>,
+    chain: Chain<Batch<Member>>,
+    drain: Option<Drain<'p, EntityFixed, T, C, Member>>,
+}
+
+impl<T: Send + Sync, C: Config> Departed<'_, T, C> {
+    /// The next payload, if one is due just now. Not in the drop of another: then `None`.
+    pub fn next_departed(&mut self) -> Option<T> {
+        loop {
+            if let Some(drain) = &mut self.drain {
+                if let Some(payload) = drain.take_next() {
+                    return Some(payload);
+                }
+                self.drain = None;
+            }
+            if self.local.record().is_dropping() {
+                return None;
+            }
+            let batch = match self.chain.next() {
+                Some(batch) => batch,
+                None => {
+                    self.chain = self.local.shared().deferred.take();
+                    self.chain.next()?
+                }
+            };
+            self.drain = Some(self.registry.slab.drain(self.local, batch));
+        }
+    }
+}
+
+impl<T: Send + Sync, C: Config> Drop for Departed<'_, T, C> {
+    fn drop(&mut self) {
+        self.drain = None;
+        for batch in &mut self.chain {
+            self.local.shared().deferred.push(batch);
+        }
+    }
+}
+
+/// A flush under way. See [`Participant::begin_flush`].
+pub struct Flushing<'p, T: Send + Sync, C: Config = Standard> {
+    departed: Departed<'p, T, C>,
+    flush: Flush,
+}
+
+impl<'p, T: Send + Sync, C: Config> Flushing<'p, T, C> {
+    pub(crate) fn new(registry: &'p Registry<T, C>, local: &'p Local<Member>) -> Self {
+        Flushing {
+            departed: registry.departed_as(local),
+            flush: Flush::begin(registry.domain.shared()),
+        }
+    }
+
+    /// The next deferred payload, which the caller drops; `None` when the flush is over. Blocks
+    /// while there is nothing to do but to wait for readers, or for others who drop.
+    pub fn next_departed(&mut self) -> Option<T> {
+        let (registry, local) = (self.departed.registry, self.departed.local);
+        let mut backoff = Backoff::default();
+        loop {
+            if let Some(payload) = self.departed.next_departed() {
+                return Some(payload);
+            }
+            local.nudge();
+            registry.process_all(local);
+            if self.flush.is_over(local.shared()) {
+                return None;
+            }
+            if local.shared().deferred.is_empty() {
+                backoff.snooze();
+            }
+        }
+    }
+}

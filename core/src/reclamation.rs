@@ -1,0 +1,607 @@
+//! Epoch-based reclamation in batches: who is inside, what may be freed, and who waits for it.
+//!
+//! *Roles.* A [`Domain`] is one registry's collector with a list of [`Record`]s. A [`Local`] is
+//! somebody's membership: one crossbeam participant and one record, used by one thread at a time. A
+//! [`Section`] is a pinned member: while one exists, nothing that was reachable when it began is
+//! reclaimed. Garbage travels in a [`Batch`]: *sealed* by the member that collected it, *ripe*
+//! after its grace period, then *processed* by a writer, a `collect` or a flush.
+//!
+//! *States of a batch.* open (slots pile up in their shard) → sealed (inside crossbeam, as one
+//! deferred function) → ripe (on its home record's stack, or on the domain's stack of deferred
+//! payloads) → processed. The deferred function moves the batch from one stack to another and does
+//! nothing else, for crossbeam runs it on whichever thread pins next: a thread that only reads
+//! never runs anybody's drop. It holds the record list by an `Arc`, touches no slot and so may
+//! outlive the registry.
+//!
+//! *States of a record.* free ↔ owned. Records are never freed before their domain, so anybody may
+//! walk them. A member that goes while a section of it is still open leaves its record *orphaned*,
+//! and the end of that section frees it. A record's stacks and lists stay with it and serve the
+//! next owner, or whoever collects.
+//!
+//! *Phases.* A flush must not return before everything retired before it is processed, though
+//! others go on retiring. Batches are counted under the phase in which they were sealed, in
+//! `outstanding[phase % 2]`. A flush seals every record's lists, waits for the phase before its own
+//! to drain, moves the phase on, and waits for its own to drain. A member counts itself in
+//! *before* it takes the list it seals and looks at the phase again behind a fence:
+//!   - if its count comes first, the flush that ends this phase sees the count and waits;
+//!   - else it sees the new phase, takes its count back and counts itself into that one.
+//!
+//! A list that a flush did not find was thus taken by a member that had counted itself in earlier
+//! (the `swap` of the list orders the two), into a phase this flush waits for.
+//!
+//! *ABA.* Stacks are emptied as a whole (`stack.rs`); phases are compared in full, not modulo 2.
+//!
+//! *Orderings.* Pinning against unlinking is crossbeam's: `pin` announces and fences, sealing
+//! fences and reads the epoch. Whoever seals has seen the unlinking either as its own or through
+//! the acquire that took the list. All others stand at their sites.
+//!
+//! *Progress.* `enter`: wait-free but for every 128th, which walks all members (crossbeam) and is
+//! lock-free. Leaving: wait-free. `seal`: lock-free, allocates (crossbeam's bag, 2,072 bytes, aborts
+//! if there is no memory). `join`: lock-free, allocates (crossbeam's participant, 2,304 bytes,
+//! aborts). `synchronize` and flushing block until other threads leave.
+
+use crate::alloc::{OutOfMemory, try_box};
+use crate::error::WaitError;
+use crate::mutant::{Mutant, active};
+use crate::stack::{Linked, Stack};
+use crate::sync::{
+    Arc, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Backoff, Ordering, Padded, bump,
+    fence, thread_token,
+};
+use crossbeam_epoch as epoch;
+use std::ptr;
+
+/// What can wait for a grace period.
+pub(crate) enum Garbage {
+    /// Nothing (a batch before it is filled).
+    None,
+    /// `count` slots, linked from `head`. If `deferred`, their payloads are dropped only by those
+    /// who ask for them.
+    Slots { head: u32, count: u32, deferred: bool },
+    /// Memory to be freed by dropping it. Held, not read.
+    #[allow(dead_code)]
+    Memory(Box<dyn Send>),
+}
+
+/// A unit of garbage under way.
+pub(crate) struct Batch<S> {
+    next: *mut Batch<S>,
+    pub(crate) garbage: Garbage,
+    /// Counted in `outstanding[phase % 2]` while sealed or ripe.
+    phase: usize,
+    home: *const Record<S>,
+    /// Keeps the records alive while crossbeam holds the batch.
+    shared: Option<Arc<Shared<S>>>,
+}
+
+// SAFETY: a batch is owned by one thread at a time; `home` points to a record, which is Sync and
+// kept alive by `shared` or by the stack the batch is on, which is part of the same `Shared`.
+unsafe impl<S: Send + Sync> Send for Batch<S> {}
+
+impl<S> Batch<S> {
+    pub(crate) fn new() -> Result<Box<Self>, OutOfMemory> {
+        try_box(Batch {
+            next: ptr::null_mut(),
+            garbage: Garbage::None,
+            phase: 0,
+            home: ptr::null(),
+            shared: None,
+        })
+    }
+}
+
+impl<S> Linked for Batch<S> {
+    fn link(&mut self) -> &mut *mut Self {
+        &mut self.next
+    }
+}
+
+/// One member's place in the domain. `S` is what the layer above keeps per member.
+pub(crate) struct Record<S> {
+    next: *const Record<S>,
+    owned: AtomicBool,
+    /// The owner went while a section was open.
+    orphaned: AtomicBool,
+    /// Sections open. Written by the owner only.
+    depth: AtomicU32,
+    /// The thread that is inside a section, else 0.
+    inside: AtomicUsize,
+    /// The thread that runs drops for this member, else 0.
+    dropping: AtomicUsize,
+    /// Grace periods asked for (by the owner) and over (by the deferred functions).
+    asked: AtomicU64,
+    over: AtomicU64,
+    /// Batches sealed here whose grace period is over.
+    pub(crate) ripe: Stack<Batch<S>>,
+    pub(crate) state: S,
+}
+
+// SAFETY: `next` is written before the record is published and never again; what it points to is
+// Sync for the same reason.
+unsafe impl<S: Send + Sync> Send for Record<S> {}
+// SAFETY: as above.
+unsafe impl<S: Send + Sync> Sync for Record<S> {}
+
+/// Everything of a domain that deferred functions may touch.
+pub(crate) struct Shared<S> {
+    records: AtomicPtr<Padded<Record<S>>>,
+    phase: Padded<AtomicUsize>,
+    outstanding: [Padded<AtomicUsize>; 2],
+    backlog: Padded<AtomicU64>,
+    peak: AtomicU64,
+    reclaimed: AtomicU64,
+    /// The registry has gone; members may be let go.
+    closed: AtomicBool,
+    /// Ripe batches whose payloads are dropped only by those who ask for them.
+    pub(crate) deferred: Stack<Batch<S>>,
+}
+
+impl<S> Shared<S> {
+    /// Every record, owned or free.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record<S>> {
+        // Acquire: pairs with the release in `Domain::join` that published the record.
+        let mut next = self.records.load(Ordering::Acquire).cast_const();
+        std::iter::from_fn(move || {
+            // SAFETY: records live as long as `self`; the pointer is null or one of them.
+            let record = unsafe { next.as_ref() }?;
+            next = record.next.cast();
+            Some(&record.0)
+        })
+    }
+
+    /// Slots that are retired, sealed and not yet processed.
+    #[inline]
+    pub(crate) fn backlog(&self) -> u64 {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn reclaimed(&self) -> u64 {
+        self.reclaimed.load(Ordering::Relaxed)
+    }
+
+    /// Threads inside a section.
+    pub(crate) fn inside(&self) -> usize {
+        self.records().filter(|record| record.inside.load(Ordering::Relaxed) != 0).count()
+    }
+
+    /// Counts one batch into the current phase and says which that is.
+    fn count_in(&self) -> usize {
+        loop {
+            let phase = self.phase.load(Ordering::Relaxed);
+            self.outstanding[phase % 2].fetch_add(1, Ordering::Relaxed);
+            // Fence: partner is the one in `begin_flush`. If our count comes first in the total
+            // order of the fences, the flush sees it; else we see its phase below.
+            fence(Ordering::SeqCst);
+            if self.phase.load(Ordering::Relaxed) == phase || active(Mutant::SealWithoutRecheck) {
+                return phase;
+            }
+            self.count_out(phase);
+        }
+    }
+
+    fn count_out(&self, phase: usize) {
+        // Release: `drained`, seeing the count gone, sees what was done to the batch.
+        self.outstanding[phase % 2].fetch_sub(1, Ordering::Release);
+    }
+
+    fn drained(&self, phase: usize) -> bool {
+        // Acquire: partner is `count_out`.
+        self.outstanding[phase % 2].load(Ordering::Acquire) == 0
+    }
+
+    /// Notes that the last `slots` of a batch have been processed. The box may serve again.
+    pub(crate) fn finish(&self, batch: &mut Batch<S>, slots: u32) {
+        self.note_processed(slots);
+        batch.garbage = Garbage::None;
+        self.count_out(batch.phase);
+    }
+
+    /// Notes that `slots` of a batch have been processed.
+    pub(crate) fn note_processed(&self, slots: u32) {
+        self.backlog.fetch_sub(slots.into(), Ordering::Relaxed);
+        self.reclaimed.fetch_add(slots.into(), Ordering::Relaxed);
+    }
+
+    /// Refuses a wait that the calling thread would itself keep from ending.
+    pub(crate) fn may_wait(&self) -> Result<(), WaitError> {
+        let me = thread_token();
+        for record in self.records() {
+            // Relaxed: only our own stores can hold our own token.
+            if record.dropping.load(Ordering::Relaxed) == me {
+                return Err(WaitError::InsideDrop);
+            }
+            if record.inside.load(Ordering::Relaxed) == me {
+                return Err(WaitError::InsideSection);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S> Drop for Shared<S> {
+    fn drop(&mut self) {
+        // Acquire: as in `records`.
+        let mut next = self.records.load(Ordering::Acquire);
+        while !next.is_null() {
+            // SAFETY: `self` is going, so nobody else reaches its records; each came from a box.
+            let record = unsafe { Box::from_raw(next) };
+            next = record.next.cast::<Padded<Record<S>>>().cast_mut();
+        }
+    }
+}
+
+/// One registry's collector.
+pub(crate) struct Domain<S> {
+    collector: epoch::Collector,
+    shared: Arc<Shared<S>>,
+}
+
+impl<S: Default + Send + Sync + 'static> Domain<S> {
+    pub(crate) fn new() -> Self {
+        let shared = Shared {
+            records: AtomicPtr::new(ptr::null_mut()),
+            phase: Padded(AtomicUsize::new(2)),
+            outstanding: [Padded(AtomicUsize::new(0)), Padded(AtomicUsize::new(0))],
+            backlog: Padded(AtomicU64::new(0)),
+            peak: AtomicU64::new(0),
+            reclaimed: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            deferred: Stack::default(),
+        };
+        Domain { collector: epoch::Collector::new(), shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared<S> {
+        &self.shared
+    }
+
+    /// Distinguishes this domain from every other as long as anybody holds a member of it.
+    pub(crate) fn id(&self) -> *const () {
+        ptr::from_ref::<Shared<S>>(&self.shared).cast()
+    }
+
+    /// A new member, on a free record if there is one.
+    pub(crate) fn join(&self) -> Result<Local<S>, OutOfMemory> {
+        let record = match self.shared.records().find(|record| {
+            !record.owned.load(Ordering::Relaxed)
+                // Acquire: pairs with the release in `Record::give_up`; the new owner sees the
+                // lists as the old one left them.
+                && (record.owned)
+                    .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+        }) {
+            Some(record) => ptr::from_ref(record),
+            None => self.new_record()?,
+        };
+        Ok(Local { shared: self.shared.clone(), record, handle: self.collector.register() })
+    }
+
+    fn new_record(&self) -> Result<*const Record<S>, OutOfMemory> {
+        let mut record = try_box(Padded(Record {
+            next: ptr::null(),
+            owned: AtomicBool::new(true),
+            orphaned: AtomicBool::new(false),
+            depth: AtomicU32::new(0),
+            inside: AtomicUsize::new(0),
+            dropping: AtomicUsize::new(0),
+            asked: AtomicU64::new(0),
+            over: AtomicU64::new(0),
+            ripe: Stack::default(),
+            state: S::default(),
+        }))?;
+        let mut head = self.shared.records.load(Ordering::Relaxed);
+        loop {
+            record.0.next = head.cast_const().cast();
+            let raw = Box::into_raw(record);
+            // Release: pairs with the acquire in `records`.
+            match self.shared.records.compare_exchange_weak(
+                head,
+                raw,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    // SAFETY: `raw` is published and lives as long as `shared`.
+                    return Ok(unsafe { &raw const (*raw).0 });
+                }
+                Err(now) => {
+                    head = now;
+                    // SAFETY: the exchange failed, so `raw` is still ours alone.
+                    record = unsafe { Box::from_raw(raw) };
+                }
+            }
+        }
+    }
+}
+
+impl<S> Drop for Domain<S> {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<S> Record<S> {
+    /// Makes the record free for the next member.
+    fn give_up(&self) {
+        self.orphaned.store(false, Ordering::Relaxed);
+        // Release: pairs with the acquire in `Domain::join`.
+        self.owned.store(false, Ordering::Release);
+    }
+
+    /// Whether this member runs drops just now.
+    #[inline]
+    pub(crate) fn is_dropping(&self) -> bool {
+        self.dropping.load(Ordering::Relaxed) != 0
+    }
+
+    /// Marks the calling thread as running drops for this member.
+    pub(crate) fn dropping(&self) -> Dropping<'_> {
+        let before = self.dropping.load(Ordering::Relaxed);
+        self.dropping.store(thread_token(), Ordering::Relaxed);
+        Dropping { place: &self.dropping, before }
+    }
+}
+
+/// While it exists, waits of the thread that made it are refused.
+pub(crate) struct Dropping<'a> {
+    place: &'a AtomicUsize,
+    before: usize,
+}
+
+impl Drop for Dropping<'_> {
+    fn drop(&mut self) {
+        self.place.store(self.before, Ordering::Relaxed);
+    }
+}
+
+/// A membership: used by one thread at a time.
+pub(crate) struct Local<S> {
+    shared: Arc<Shared<S>>,
+    record: *const Record<S>,
+    handle: epoch::LocalHandle,
+}
+
+// SAFETY: a crossbeam participant does not know which thread uses it; what it must not see is two
+// at a time, and `Local` is not Sync. No section can be open while it is moved: a `Section` is not
+// Send and borrows the registry's member.
+unsafe impl<S: Send + Sync> Send for Local<S> {}
+
+impl<S: Send + Sync + 'static> Local<S> {
+    #[inline(always)]
+    pub(crate) fn record(&self) -> &Record<S> {
+        // SAFETY: records live as long as `shared`, which `self` holds.
+        unsafe { &*self.record }
+    }
+
+    #[inline(always)]
+    pub(crate) fn shared(&self) -> &Shared<S> {
+        &self.shared
+    }
+
+    pub(crate) fn id(&self) -> *const () {
+        ptr::from_ref::<Shared<S>>(&self.shared).cast()
+    }
+
+    /// Whether the registry has gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Relaxed)
+    }
+
+    /// Enters a section of `domain`, of which this must be a member.
+    #[inline(always)]
+    pub(crate) fn enter<'a>(&self, domain: &'a Domain<S>) -> Section<'a, S> {
+        debug_assert_eq!(self.id(), ptr::from_ref::<Shared<S>>(&domain.shared).cast());
+        // SAFETY: records live as long as `shared`, which `domain` holds too.
+        let record: &'a Record<S> = unsafe { &*self.record };
+        let depth = record.depth.load(Ordering::Relaxed);
+        record.depth.store(depth + 1, Ordering::Relaxed);
+        if depth == 0 {
+            record.inside.store(thread_token(), Ordering::Relaxed);
+        }
+        Section { pin: self.handle.pin(), inside: Inside { record } }
+    }
+
+    /// Pins for the length of one operation of ours, unseen by `may_wait`.
+    #[inline(always)]
+    pub(crate) fn pin(&self) -> Pinned {
+        Pinned(self.handle.pin())
+    }
+
+    /// Seals what `take` takes out of some record's list: it becomes ripe on this member's record
+    /// when everybody inside now has left. Says whether there was anything.
+    pub(crate) fn seal(
+        &self,
+        mut batch: Box<Batch<S>>,
+        take: impl FnOnce() -> Option<Garbage>,
+    ) -> bool {
+        let phase = self.shared.count_in();
+        let Some(garbage) = take() else {
+            self.shared.count_out(phase);
+            return false;
+        };
+        if let Garbage::Slots { count, .. } = garbage {
+            let count = u64::from(count);
+            let backlog = self.shared.backlog.fetch_add(count, Ordering::Relaxed) + count;
+            self.shared.peak.fetch_max(backlog, Ordering::Relaxed);
+        }
+        batch.garbage = garbage;
+        batch.phase = phase;
+        batch.home = self.record;
+        batch.shared = Some(self.shared.clone());
+        if active(Mutant::RipenAtOnce) {
+            ripen(batch);
+            return true;
+        }
+        let batch = Sending(Box::into_raw(batch));
+        let pin = self.handle.pin();
+        // SAFETY: the function owns what it captures (`Batch` is Send), and `ripen` may run on any
+        // thread at any time, also after the registry is gone.
+        unsafe { pin.defer_unchecked(move || ripen(batch.into_box())) };
+        pin.flush();
+        true
+    }
+
+    /// Lets the collector take a step: push out what this member deferred, try to move the epoch.
+    pub(crate) fn nudge(&self) {
+        self.handle.pin().flush();
+    }
+
+    /// Returns when every section that was open at the call has ended.
+    pub(crate) fn synchronize(&self) -> Result<(), WaitError> {
+        self.shared.may_wait()?;
+        let record = self.record();
+        bump(&record.asked, 1);
+        // Neither the stack nor a fresh allocation holds what the deferred function writes, so that
+        // a thread that is cancelled while it waits leaves nothing dangling.
+        let (shared, place) = (self.shared.clone(), Sending(self.record.cast_mut()));
+        let pin = self.handle.pin();
+        // SAFETY: the captured count on `Shared` keeps the record alive; both are Send.
+        unsafe { pin.defer_unchecked(move || note_over(&shared, &place)) };
+        pin.flush();
+        drop(pin);
+        let mut backoff = Backoff::default();
+        // Acquire: pairs with the release above.
+        while record.over.load(Ordering::Acquire) != record.asked.load(Ordering::Relaxed) {
+            backoff.snooze();
+            self.nudge();
+        }
+        Ok(())
+    }
+}
+
+impl<S> Drop for Local<S> {
+    fn drop(&mut self) {
+        // SAFETY: records live as long as `shared`, which `self` holds.
+        let record = unsafe { &*self.record };
+        if record.depth.load(Ordering::Relaxed) != 0 && !active(Mutant::RecordReusedInside) {
+            // A guard outlives its member (thread-local destructors run in any order): the guard's
+            // drop frees the record.
+            record.orphaned.store(true, Ordering::Relaxed);
+        } else {
+            record.give_up();
+        }
+    }
+}
+
+/// The deferred function: the batch's grace period is over.
+fn ripen<S>(mut batch: Box<Batch<S>>) {
+    let shared = batch.shared.take();
+    let Some(shared) = shared else { return };
+    match batch.garbage {
+        Garbage::Slots { deferred: true, .. } => shared.deferred.push(batch),
+        // SAFETY: `shared` keeps its records alive.
+        _ => unsafe { &*batch.home }.ripe.push(batch),
+    }
+}
+
+/// The deferred function of `synchronize`: a grace period that `record` asked for is over.
+fn note_over<S>(_alive: &Arc<Shared<S>>, record: &Sending<Record<S>>) {
+    // Release: the waiter acquires what those who left did before.
+    // SAFETY: records live as long as `Shared`.
+    unsafe { &*record.0 }.over.fetch_add(1, Ordering::Release);
+}
+
+/// Carries a pointer to another thread.
+struct Sending<T>(*mut T);
+// SAFETY: each use says why.
+unsafe impl<T> Send for Sending<T> {}
+
+impl<S> Sending<Batch<S>> {
+    fn into_box(self) -> Box<Batch<S>> {
+        // SAFETY: made from a box by `seal`, and consumed here.
+        unsafe { Box::from_raw(self.0) }
+    }
+}
+
+/// Proof that the member is inside.
+pub(crate) struct Section<'a, S> {
+    // Dropped in this order: first the pin goes, then the record says so.
+    pin: epoch::Guard,
+    inside: Inside<'a, S>,
+}
+
+struct Inside<'a, S> {
+    record: &'a Record<S>,
+}
+
+impl<S> Drop for Inside<'_, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let record = self.record;
+        let depth = record.depth.load(Ordering::Relaxed) - 1;
+        record.depth.store(depth, Ordering::Relaxed);
+        if depth == 0 {
+            record.inside.store(0, Ordering::Relaxed);
+            if record.orphaned.load(Ordering::Relaxed) {
+                record.give_up();
+            }
+        }
+    }
+}
+
+impl<S> Section<'_, S> {
+    /// Lets go of everything read so far and goes on inside. Without effect unless this is the
+    /// member's only section.
+    #[inline]
+    pub(crate) fn refresh(&mut self) {
+        self.pin.repin();
+    }
+
+    /// How many sections of this member are open.
+    #[inline]
+    pub(crate) fn depth(&self) -> u32 {
+        self.inside.record.depth.load(Ordering::Relaxed)
+    }
+}
+
+/// Proof that memory read now stays. Unlike a [`Section`] it is not seen by `may_wait`.
+pub(crate) struct Pinned(#[allow(dead_code)] epoch::Guard);
+
+/// Anything that keeps what it reads from being reclaimed.
+pub(crate) trait Protects {}
+impl Protects for Pinned {}
+impl<S> Protects for Section<'_, S> {}
+
+/// A flush under way, for [`Flush::is_over`].
+pub(crate) struct Flush {
+    phase: usize,
+    moved: bool,
+}
+
+impl Flush {
+    /// Begins a flush. The caller has sealed every record's lists since it was called.
+    pub(crate) fn begin<S>(shared: &Shared<S>) -> Flush {
+        Flush { phase: shared.phase.load(Ordering::Relaxed), moved: false }
+    }
+
+    /// Whether everything retired before the beginning is processed. If not, others (or the caller)
+    /// have batches to process.
+    pub(crate) fn is_over<S>(&mut self, shared: &Shared<S>) -> bool {
+        if !self.moved {
+            let phase = shared.phase.load(Ordering::Relaxed);
+            // Fence: partner is the one in `count_in`. Whoever counted itself into the phase before
+            // did so before this one began, and we see its count.
+            fence(Ordering::SeqCst);
+            if phase != self.phase {
+                self.moved = true;
+            } else if shared.drained(phase.wrapping_sub(1)) {
+                let next = phase.wrapping_add(1);
+                // Failure means that another flush moved it, which serves as well.
+                let _ =
+                    shared.phase.compare_exchange(phase, next, Ordering::AcqRel, Ordering::Relaxed);
+                self.moved = true;
+            } else {
+                return false;
+            }
+            // Fence: partner is the one in `count_in`.
+            fence(Ordering::SeqCst);
+        }
+        // Acquire: pairs with the exchange above in the flush that ended our phase and the next.
+        let now = shared.phase.load(Ordering::Acquire);
+        now != self.phase.wrapping_add(1) || shared.drained(self.phase)
+    }
+}

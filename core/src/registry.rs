@@ -1,0 +1,505 @@
+//! The registry: entities in tables, each with a unique id, a handle and a payload.
+//!
+//! *Roles.* Any thread does anything, as a member of the registry's domain.
+//!
+//! *Registration*, in order: reclaim a little if out of slots; refuse if the backlog is over its
+//! limit; find or make the table; take a credit; reserve a slot and fill it; insert the id (here
+//! exactly one of several registrations of an id wins); publish the slot. Whatever fails, all
+//! before it is undone and the payload given back.
+//!
+//! *Deregistration*, in order: unpublish the slot (here exactly one of several deregistrations
+//! wins; lookups fail from here on); remove the id; give the credit back; retire the slot. An id is
+//! thus free when the deregistration returns, and taken until then.
+//!
+//! *Drops of payloads* run in threads that register or deregister, for slots that they retired
+//! themselves; in `collect` and `flush`, for everybody's; deferred payloads only there. Never in a
+//! thread that only reads, never while we are inside a section of our own, never nested in another.
+//!
+//! *Progress.* Registration and deregistration are lock-free and do work bounded by a magazine of
+//! drops and the index's growth step.
+
+use crate::alloc::OutOfMemory;
+use crate::entity::{EntityFixed, EntityInfo, EntityPlain, TableKey};
+use crate::error::{InvalidHandle, ReferenceError, Refusal, RegisterError, WaitError};
+use crate::handle::{Config, Handle, Kind, Standard, mix, random_secret};
+use crate::index::Taken;
+use crate::limits::{Credits, Limits};
+use crate::member::{self, Member};
+use crate::participant::{Flushing, Guard, Participant, Registration};
+use crate::reclamation::{Domain, Local};
+use crate::slab::{Full, NoReference, Sharded, Slab};
+use crate::snapshot::Snapshot;
+use crate::statistics::Statistics;
+use crate::sync::{Ordering, bump};
+use crate::table::{Profile, Tables};
+
+/// How a registry is made. Plain values; [`Default`] is right for a router.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// Fixed for the registry's life.
+    pub profile: Profile,
+    /// Can be replaced later, see [`Registry::set_limits`].
+    pub limits: Limits,
+}
+
+/// Who drops an entity's payload once its grace period is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DropBy {
+    /// Any thread that registers or deregisters, or flushes or collects.
+    #[default]
+    Writers,
+    /// Only a thread that asks for it: [`Registry::flush`], [`Registry::collect`],
+    /// [`Participant::departed`].
+    Collectors,
+}
+
+/// A registry of entities with a payload `T` each. See the [crate] documentation.
+///
+/// Shared by reference; all methods may be called by any thread at any time, also from the drop of
+/// a payload where not said otherwise. Dropping it drops all payloads.
+pub struct Registry<T: Send + Sync, C: Config = Standard> {
+    pub(crate) slab: Slab<EntityFixed, T, C>,
+    pub(crate) domain: Domain<Member>,
+    pub(crate) tables: Tables<C>,
+    limits: Snapshot<Limits>,
+    credits: Credits,
+    profile: Profile,
+}
+
+impl<T: Send + Sync> Registry<T> {
+    /// An empty registry, a few KiB.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new(settings: Settings) -> Result<Self, OutOfMemory> {
+        Self::with_config(settings)
+    }
+}
+
+impl<T: Send + Sync, C: Config> Registry<T, C> {
+    /// An empty registry with other sizes than [`Standard`], for tests.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn with_config(settings: Settings) -> Result<Self, OutOfMemory> {
+        Self::with_kind(settings, Kind::Entity)
+    }
+
+    /// As [`with_config`](Registry::with_config), for handles of another kind.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn with_kind(settings: Settings, kind: Kind) -> Result<Self, OutOfMemory> {
+        let secret = random_secret();
+        Ok(Registry {
+            slab: Slab::new(kind, secret)?,
+            domain: Domain::new(),
+            tables: Tables::new(mix(secret)),
+            limits: Snapshot::new(settings.limits),
+            credits: Credits::new(settings.limits.entities),
+            profile: settings.profile,
+        })
+    }
+
+    // --- Members ---
+
+    /// A membership of its own: the same operations without the thread-local look-up, used by one
+    /// thread at a time. About 3 KiB; its place is reused after it is dropped.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn join(&self) -> Result<Participant<'_, T, C>, OutOfMemory> {
+        Ok(Participant::new(self, self.domain.join()?))
+    }
+
+    fn ambient<R>(&self, f: impl FnOnce(&Local<Member>) -> R) -> Result<R, OutOfMemory> {
+        Ok(f(&*member::ambient(&self.domain)?))
+    }
+
+    // --- Reading ---
+
+    /// Enters a read section of the calling thread. Nestable.
+    ///
+    /// What is looked up through the guard stays valid until the guard is dropped or refreshed,
+    /// whoever deregisters meanwhile. A guard that is held for long keeps memory from being
+    /// reclaimed (see [`Limits::backlog`]).
+    ///
+    /// Wait-free but for each 128th, which walks all members (lock-free). The thread's first call
+    /// allocates its membership, and aborts the process if there is no memory, as collections do.
+    #[inline]
+    pub fn enter(&self) -> Guard<'_, T, C> {
+        let section = match member::with_existing(&self.domain, |local| local.enter(&self.domain)) {
+            Some(section) => section,
+            None => match self.ambient(|local| local.enter(&self.domain)) {
+                Ok(section) => section,
+                Err(OutOfMemory) => {
+                    std::alloc::handle_alloc_error(std::alloc::Layout::new::<Member>())
+                }
+            },
+        };
+        Guard::new(self, section)
+    }
+
+    /// A copy of the information of an entity that is registered, or departed and still referenced.
+    ///
+    /// No guard, no thread-local, no allocation, no retry: wait-free and async-signal-safe. An
+    /// entity that is just changing reads as invalid.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`].
+    #[inline(always)]
+    pub fn info(&self, handle: Handle) -> Result<EntityInfo, InvalidHandle> {
+        let token = self.slab.open(handle).ok_or(InvalidHandle)?;
+        Ok(self.slab.copy(token).ok_or(InvalidHandle)?.0.info)
+    }
+
+    /// As [`info`](Registry::info), but only for an entity that is registered.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`].
+    #[inline(always)]
+    pub fn registered_info(&self, handle: Handle) -> Result<EntityInfo, InvalidHandle> {
+        let token = self.slab.open(handle).ok_or(InvalidHandle)?;
+        match self.slab.copy(token) {
+            Some((plain, true)) => Ok(plain.info),
+            _ => Err(InvalidHandle),
+        }
+    }
+
+    // --- Registering ---
+
+    /// Registers an entity and returns what owns the registration: dropping it deregisters.
+    ///
+    /// Lock-free. May allocate; may run drops of payloads that this thread retired.
+    ///
+    /// # Errors
+    /// A [`Refusal`], with the payload.
+    pub fn register(
+        &self,
+        info: EntityInfo,
+        payload: T,
+    ) -> Result<Registration<'_, T, C>, RegisterError<T>> {
+        let handle = self.register_handle(info, payload, DropBy::Writers)?;
+        Ok(Registration::new(self, handle))
+    }
+
+    /// Registers an entity and leaves its deregistration to the caller.
+    ///
+    /// # Errors
+    /// A [`Refusal`], with the payload.
+    pub fn register_handle(
+        &self,
+        info: EntityInfo,
+        payload: T,
+        drop_by: DropBy,
+    ) -> Result<Handle, RegisterError<T>> {
+        match member::ambient(&self.domain) {
+            Ok(local) => self.register_as(&local, info, payload, drop_by),
+            Err(OutOfMemory) => Err(RegisterError { refusal: Refusal::OutOfMemory, payload }),
+        }
+    }
+
+    /// Ends a registration. When it returns, no lookup finds the entity any more and its id is
+    /// free; guards that hold it keep it until they go. One of several calls wins.
+    ///
+    /// Lock-free. Needs no memory of ours once the thread is a member.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`]: not (or no longer) registered. Also if the calling thread's first call
+    /// finds no memory for its membership; then nothing has changed.
+    pub fn deregister(&self, handle: Handle) -> Result<(), InvalidHandle> {
+        self.ambient(|local| self.deregister_as(local, handle)).unwrap_or(Err(InvalidHandle))
+    }
+
+    pub(crate) fn register_as(
+        &self,
+        local: &Local<Member>,
+        info: EntityInfo,
+        payload: T,
+        drop_by: DropBy,
+    ) -> Result<Handle, RegisterError<T>> {
+        let refuse = |refusal, payload| Err(RegisterError { refusal, payload });
+        let record = local.record();
+        if record.state.shard().is_out_of_slots() {
+            self.process_own(local);
+        }
+        let limits = **self.limits.load();
+        if self.is_over(local, &limits) {
+            self.collect_as(local);
+            if self.is_over(local, &limits) {
+                return refuse(Refusal::Backlog, payload);
+            }
+        }
+        let table = match self.tables.find(info.table) {
+            Some(table) => table,
+            None => match self.tables.create(info.table, limits.instances) {
+                Ok(()) => self.tables.find(info.table).expect("tables are never removed"),
+                Err(refusal) => return refuse(refusal, payload),
+            },
+        };
+        if !self.credits.take(local, C::CREDIT_BATCH) {
+            return refuse(Refusal::EntityLimit, payload);
+        }
+        let reserved = match self.slab.reserve(local) {
+            Ok(reserved) => reserved,
+            Err(full) => {
+                self.credits.give(local, C::CREDIT_BATCH);
+                let refusal = match full {
+                    Full::NoSlot => Refusal::NoSlot,
+                    Full::OutOfMemory => Refusal::OutOfMemory,
+                };
+                return refuse(refusal, payload);
+            }
+        };
+        let token = reserved.token();
+        let deferred = drop_by == DropBy::Collectors;
+        self.slab.fill(&reserved, EntityPlain { info, deferred }, payload);
+        let inserted = table.index.insert(local, &local.pin(), info.id, token);
+        match inserted {
+            Ok(()) => {
+                self.slab.publish(reserved);
+                bump(&record.state.registered, 1);
+                Ok(self.slab.seal(token))
+            }
+            Err(taken) => {
+                let payload = self.slab.take_back(&reserved);
+                self.slab.cancel(local, reserved);
+                self.credits.give(local, C::CREDIT_BATCH);
+                let refusal = match taken {
+                    Taken::Exists => Refusal::AlreadyExists,
+                    Taken::OutOfMemory => Refusal::OutOfMemory,
+                };
+                refuse(refusal, payload)
+            }
+        }
+    }
+
+    pub(crate) fn deregister_as(
+        &self,
+        local: &Local<Member>,
+        handle: Handle,
+    ) -> Result<(), InvalidHandle> {
+        let token = self.slab.open(handle).ok_or(InvalidHandle)?;
+        let gone = self.slab.unpublish(token).ok_or(InvalidHandle)?;
+        let info = gone.plain.info;
+        let table = self.tables.find(info.table).expect("tables are never removed");
+        table.index.remove(local, &local.pin(), info.id, token);
+        self.credits.give(local, C::CREDIT_BATCH);
+        bump(&local.record().state.deregistered, 1);
+        self.slab.retire(local, gone.slot, gone.plain.deferred, gone.references);
+        self.process_own(local);
+        Ok(())
+    }
+
+    /// Drops what this member retired long enough ago.
+    fn process_own(&self, local: &Local<Member>) {
+        let record = local.record();
+        if !record.ripe.is_empty() && !record.is_dropping() {
+            self.slab.process_ripe(local, record);
+        }
+    }
+
+    fn is_over(&self, local: &Local<Member>, limits: &Limits) -> bool {
+        let unsealed = local.record().state.shard().unsealed();
+        local.shared().backlog() + unsealed > limits.backlog
+    }
+
+    // --- References ---
+
+    /// Takes a counted reference: the entity's information stays readable, and its handle unused,
+    /// until [`release`](Registry::release). Works on a departed entity that is still referenced.
+    ///
+    /// Lock-free, allocates nothing.
+    ///
+    /// # Errors
+    /// See [`ReferenceError`].
+    pub fn reference(&self, handle: Handle) -> Result<(), ReferenceError> {
+        let token = self.slab.open(handle).ok_or(ReferenceError::InvalidHandle)?;
+        let limit = self.limits.load().references;
+        self.slab.reference(token, limit).map_err(|error| match error {
+            NoReference::Invalid => ReferenceError::InvalidHandle,
+            NoReference::Limit => ReferenceError::Limit,
+        })
+    }
+
+    /// Gives a counted reference back. One too many is an error and does no harm beyond eating
+    /// another holder's reference if there is one.
+    ///
+    /// Lock-free.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`]: the entity is gone, or has no reference.
+    pub fn release(&self, handle: Handle) -> Result<(), InvalidHandle> {
+        self.ambient(|local| self.release_as(local, handle)).unwrap_or(Err(InvalidHandle))
+    }
+
+    pub(crate) fn release_as(
+        &self,
+        local: &Local<Member>,
+        handle: Handle,
+    ) -> Result<(), InvalidHandle> {
+        let token = self.slab.open(handle).ok_or(InvalidHandle)?;
+        self.slab.release_and_free(local, token).map(drop).ok_or(InvalidHandle)
+    }
+
+    /// How many counted references the entity has; 0 if the handle is invalid.
+    pub fn references(&self, handle: Handle) -> u32 {
+        self.slab.open(handle).map_or(0, |token| self.slab.references(token))
+    }
+
+    // --- Reclamation ---
+
+    /// Returns when every read section that was open at the call has ended. (A section that is
+    /// entered during the call may delay it further: crossbeam's epochs.)
+    ///
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`WaitError`]: called where it would never return.
+    pub fn synchronize(&self) -> Result<(), WaitError> {
+        self.ambient(Local::synchronize).unwrap_or(Err(WaitError::OutOfMemory))
+    }
+
+    /// Returns when every read section that was open at the call has ended and every payload
+    /// whose deregistration returned before the call has been dropped, by this thread or another.
+    ///
+    /// Blocks. A payload's drop that panics panics here; call again for the rest.
+    ///
+    /// # Errors
+    /// [`WaitError`]: called where it would never return.
+    pub fn flush(&self) -> Result<(), WaitError> {
+        let local = member::ambient(&self.domain).map_err(|OutOfMemory| WaitError::OutOfMemory)?;
+        let mut flushing = self.begin_flush_as(&local)?;
+        while let Some(payload) = flushing.next_departed() {
+            drop(payload);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn begin_flush_as<'a>(
+        &'a self,
+        local: &'a Local<Member>,
+    ) -> Result<Flushing<'a, T, C>, WaitError> {
+        local.shared().may_wait()?;
+        self.slab.seal_all(local).map_err(|OutOfMemory| WaitError::OutOfMemory)?;
+        Ok(Flushing::new(self, local))
+    }
+
+    /// Drops whatever is due, of all threads, without waiting for anybody. Says how many departed
+    /// entities still wait.
+    ///
+    /// Inside a payload's drop it drops nothing. Lock-free, apart from the drops.
+    pub fn collect(&self) -> u64 {
+        self.ambient(|local| {
+            self.collect_as(local);
+            while let Some(payload) = self.departed_as(local).next_departed() {
+                drop(payload);
+            }
+        })
+        .ok();
+        self.statistics().retired
+    }
+
+    /// Seals what is retired, pushes the epoch on, processes what is ripe of everybody.
+    pub(crate) fn collect_as(&self, local: &Local<Member>) {
+        // Without memory for a batch its list waits for another time.
+        let _ = self.slab.seal_all(local);
+        // Two steps of the epoch make a batch ripe, one more runs what another thread pushed out.
+        for _ in 0..4 {
+            local.nudge();
+        }
+        self.process_all(local);
+    }
+
+    pub(crate) fn process_all(&self, local: &Local<Member>) {
+        if local.record().is_dropping() {
+            return;
+        }
+        for record in local.shared().records() {
+            if !record.ripe.is_empty() {
+                self.slab.process_ripe(local, record);
+            }
+        }
+    }
+
+    // --- Limits and figures ---
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        **self.limits.load()
+    }
+
+    /// Replaces all limits at once. A limit below what there is stops additions and removes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`], then nothing has changed.
+    pub fn set_limits(&self, limits: Limits) -> Result<(), OutOfMemory> {
+        self.ambient(|local| {
+            self.limits.swap(limits);
+            self.credits.set(local, limits.entities);
+        })
+    }
+
+    /// What every table offers.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Whether nothing is registered, nothing referenced, and no thread inside a section.
+    pub fn is_idle(&self) -> bool {
+        let statistics = self.statistics();
+        statistics.live == 0 && statistics.referenced == 0 && statistics.inside == 0
+    }
+
+    /// Figures of this moment, each exact for itself, taken one after the other.
+    pub fn statistics(&self) -> Statistics {
+        let shared = self.domain.shared();
+        let mut statistics = Statistics {
+            retired: shared.backlog(),
+            retired_peak: shared.peak(),
+            reclaimed: shared.reclaimed(),
+            exhausted_slots: self.slab.spent(),
+            inside: shared.inside() as u64,
+            ..Statistics::default()
+        };
+        let mut referenced = 0_u64;
+        for record in shared.records() {
+            let member = &record.state;
+            // Departures first: then no entity is missed by both sums.
+            statistics.deregistered += member.deregistered.load(Ordering::Relaxed);
+            referenced = referenced.wrapping_add(member.shard().kept());
+            statistics.retired += member.shard().unsealed();
+            statistics.members += 1;
+        }
+        for record in shared.records() {
+            statistics.registered += record.state.registered.load(Ordering::Relaxed);
+        }
+        statistics.live = statistics.registered.saturating_sub(statistics.deregistered);
+        statistics.retired_peak = statistics.retired_peak.max(statistics.retired);
+        // Another member's counts may be read before they meet.
+        statistics.referenced = if referenced >> 63 == 0 { referenced } else { 0 };
+        let (chunks, bytes) = self.slab.footprint();
+        statistics.chunks = chunks.into();
+        statistics.bytes = bytes as u64;
+        if let Ok(local) = member::ambient(&self.domain) {
+            let pin = local.pin();
+            let tables = self.tables.all();
+            for table in tables.iter() {
+                let (bytes, moved, most) = table.index.footprint(&pin);
+                statistics.tables += 1;
+                statistics.index_bytes += bytes as u64;
+                statistics.index_moved += moved;
+                statistics.index_most_moved = statistics.index_most_moved.max(most);
+            }
+            statistics.bytes += statistics.index_bytes;
+            statistics.instances = tables.instances() as u64;
+        }
+        statistics
+    }
+
+    /// Whether a table has been created for this key.
+    pub fn has_table(&self, key: TableKey) -> bool {
+        self.tables.find(key).is_some()
+    }
+}

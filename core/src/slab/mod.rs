@@ -1,0 +1,414 @@
+//! The slab: typed slots at stable addresses, named by handles that are never given out twice.
+//!
+//! Knows nothing of entities: a kind of object is a slab with its own plain information `F` and
+//! payload `T`. Slots are never moved and never change their type, so a stale handle can always be
+//! looked at safely.
+//!
+//! *Roles.* A *reader* resolves handles: under a guard to the payload, without one to a copy of the
+//! plain information. A *writer* is a member of the domain; it reserves, publishes, unpublishes and
+//! reclaims. *Holders* take and release counted references.
+//!
+//! *States of a slot* (all in one word, `word.rs`; `n` counts references):
+//!
+//! ```text
+//!            publish            unpublish             payload dropped, n = 0
+//!  Vacant ------------> Live n ------------> Dead n --------------------------> Vacant (gen + 1)
+//!    ^                   ^ |                  | |                                or Spent
+//!    |                   +-+ n±1              | | payload dropped, n > 0
+//!    |                                    n±1 + v
+//!    +------------------------------------- Ghost n  (n±1; the release to 0 frees)
+//! ```
+//!
+//! Whoever makes a slot Vacant owns it and puts it into a free list; whoever takes it from there
+//! owns it until it is published. Dead with n = 0 stays so: a reference can only be added where one
+//! exists or the object is live. Only one thread reclaims a payload (the one that processes the
+//! batch the slot is in), and only after the grace period.
+//!
+//! *Generations.* A slot's first generation is drawn from the slab's secret, freeing adds one
+//! modulo 2^bits, and the slot is Spent when that would bring the first one back. So a handle names
+//! one object for ever.
+//!
+//! *Paths.* Lookup: one load of the word, compared whole. The plain copy: word, information, word
+//! again; a slot that changes in between reads as invalid, so there is no retry. Reserve: own free
+//! list → own chunk → own spare lists → another member's spare lists → a new chunk. Retire: push on
+//! the member's retired list; at `MAGAZINE` slots the list is sealed (`reclamation`).
+//!
+//! *ABA.* Compare-exchanges on a word carry the generation. Retired lists are pushed by their owner
+//! and emptied as a whole; spare lists are stacks that are emptied as a whole; free lists have one
+//! user.
+//!
+//! *Orderings.* Publish releases information and payload to the lookup that acquires the word.
+//! Unpublishing acquires and releases, so that the thread that seals has seen it. The plain copy is
+//! a sequence lock over relaxed fields: the writer's release fence stands between the new generation
+//! and the new information, the reader's acquire fence between information and second look.
+//!
+//! *Progress.* Lookup, copy: wait-free. Reserve, publish, unpublish, reference, release, retire:
+//! lock-free.
+
+mod directory;
+mod shard;
+mod word;
+
+pub(crate) use directory::{Fixed, Full};
+pub(crate) use shard::{Drain, Shard, Sharded};
+pub(crate) use word::MAX_REFERENCES;
+
+use crate::alloc::{OutOfMemory, Zero};
+use crate::handle::{Cipher, Config, Handle, Kind, Token, mix};
+use crate::mutant::{Mutant, active};
+use crate::reclamation::Protects;
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, UnsafeCell, fence, prefetch};
+use directory::Directory;
+use std::mem::MaybeUninit;
+use word::{State, Word};
+
+/// A slot beside its word.
+#[repr(C)]
+pub(crate) struct Slot<F, T> {
+    /// The next slot of whatever list this one is in. Owned by the list.
+    link: AtomicU32,
+    fixed: F,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+// SAFETY: link and payload accept any bytes, and `F` is Fixed, for which zero is the default.
+unsafe impl<F: Fixed, T> Zero for Slot<F, T> {
+    fn zero() -> Self {
+        let value = UnsafeCell::new(MaybeUninit::uninit());
+        Slot { link: AtomicU32::new(0), fixed: F::default(), value }
+    }
+}
+
+impl<F: Fixed, T> Slot<F, T> {
+    /// The plain information of an object that the caller knows to be there.
+    #[inline(always)]
+    pub(crate) fn plain(&self) -> F::Plain {
+        self.fixed.read()
+    }
+
+    /// The payload.
+    ///
+    /// # Safety
+    /// The slot came from [`Slab::get`] whose guard is still held (I1).
+    #[inline(always)]
+    pub(crate) unsafe fn value(&self) -> &T {
+        // SAFETY: I1: live when looked up, and a guard delays the payload's drop.
+        self.value.with(|value| unsafe { &*value.cast::<T>() })
+    }
+
+    /// Moves the payload out.
+    ///
+    /// # Safety
+    /// The payload is there, the caller owns it, and nobody reads it again.
+    unsafe fn take_value(&self) -> T {
+        // SAFETY: as the caller promises.
+        self.value.with_mut(|value| unsafe { value.cast::<T>().read() })
+    }
+
+    /// Drops the payload in its place.
+    ///
+    /// # Safety
+    /// As for [`take_value`](Slot::take_value).
+    unsafe fn drop_value(&self) {
+        // SAFETY: as the caller promises.
+        self.value.with_mut(|value| unsafe { value.cast::<T>().drop_in_place() });
+    }
+}
+
+/// A vacant slot that its holder alone may fill. Dropping it leaks the slot until the slab goes.
+#[must_use]
+pub(crate) struct Reserved {
+    slot: u32,
+    generation: u32,
+}
+
+impl Reserved {
+    /// What the object will be called once it is published.
+    pub(crate) fn token(&self) -> Token {
+        Token::new(self.generation, self.slot)
+    }
+}
+
+/// What unpublishing found.
+pub(crate) struct Unpublished<P> {
+    pub(crate) slot: u32,
+    pub(crate) plain: P,
+    pub(crate) references: u32,
+}
+
+/// What a release did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Released {
+    /// The object is there for others, or live.
+    Kept,
+    /// It was the last reference of an object that had been unpublished; the slot is the caller's
+    /// to free if `free` says so.
+    Last { free: bool },
+}
+
+/// Why no reference was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoReference {
+    Invalid,
+    Limit,
+}
+
+/// # Invariants
+/// - I1: a payload is initialised while its slot is Live or Dead, and is dropped (or moved out) by
+///   the one thread that processes the slot's batch, after every guard that could have seen it Live
+///   has gone.
+/// - I2: a Vacant slot belongs to one list or one thread.
+/// - I3: no (slot, generation) is published twice.
+pub(crate) struct Slab<F: Fixed, T, C: Config> {
+    directory: Directory<F, T, C>,
+    cipher: Cipher,
+    secret: u64,
+    /// Slots with no generation left.
+    spent: AtomicU64,
+    /// Spare lists lying about, a hint that saves looking for one.
+    spares: AtomicUsize,
+}
+
+impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
+    const GENERATION_MASK: u32 = ((1_u64 << C::GENERATION_BITS) - 1) as u32;
+
+    pub(crate) fn new(kind: Kind, secret: u64) -> Result<Self, OutOfMemory> {
+        Ok(Slab {
+            directory: Directory::new()?,
+            cipher: Cipher::new(kind, secret),
+            secret,
+            spent: AtomicU64::new(0),
+            spares: AtomicUsize::new(0),
+        })
+    }
+
+    /// The generation of a slot's first object.
+    fn first_generation(&self, slot: u32) -> u32 {
+        mix(self.secret ^ u64::from(slot) << 32) as u32 & Self::GENERATION_MASK
+    }
+
+    #[inline(always)]
+    pub(crate) fn seal(&self, token: Token) -> Handle {
+        self.cipher.seal(token)
+    }
+
+    #[inline(always)]
+    pub(crate) fn open(&self, handle: Handle) -> Option<Token> {
+        self.cipher.open(handle)
+    }
+
+    /// The slot of a live object. What it returns stays until the guard goes.
+    #[inline(always)]
+    pub(crate) fn get<'g>(
+        &'g self,
+        token: Token,
+        _guard: &'g impl Protects,
+    ) -> Option<&'g Slot<F, T>> {
+        let (word, slot) = self.directory.find(token.slot())?;
+        let order = if active(Mutant::LookupRelaxed) {
+            Ordering::Relaxed
+        } else {
+            // Acquire: partner is `publish`; information and payload are seen.
+            Ordering::Acquire
+        };
+        Word(word.load(order)).is_live(token).then_some(slot)
+    }
+
+    /// Brings the lines that a later [`get`](Slab::get) will touch.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, token: Token) {
+        if let Some((word, slot)) = self.directory.find(token.slot()) {
+            prefetch(word);
+            prefetch(slot);
+        }
+    }
+
+    /// A copy of the plain information and whether the object is live, without any guard.
+    /// `None`: stale, or just changing.
+    #[inline(always)]
+    pub(crate) fn copy(&self, token: Token) -> Option<(F::Plain, bool)> {
+        let (word, slot) = self.directory.find(token.slot())?;
+        // Acquire: partner is `publish`; the information read below is at least this object's.
+        let before = Word(word.load(Ordering::Acquire));
+        if !before.resolves(token) {
+            return None;
+        }
+        let plain = slot.fixed.read();
+        if !active(Mutant::CopyWithoutRecheck) {
+            // Fence: partner is the release fence in `fill`. If the copy saw anything of a later
+            // object, the load below sees a later generation.
+            fence(Ordering::Acquire);
+            let after = Word(word.load(Ordering::Relaxed));
+            if after.generation() != token.generation() {
+                return None;
+            }
+        }
+        Some((plain, before.state() == State::Live))
+    }
+
+    /// Writes information and payload into a reserved slot.
+    pub(crate) fn fill(&self, reserved: &Reserved, plain: F::Plain, value: T) {
+        let (_, slot) = self.existing(reserved.slot);
+        if !active(Mutant::FixedWithoutFence) {
+            // Fence: partner is the acquire fence in `copy`. The new generation (stored when the
+            // slot was freed or first reserved) comes before the new information.
+            fence(Ordering::Release);
+        }
+        slot.fixed.write(plain);
+        slot.value.with_mut(|place| {
+            // SAFETY: I2: the slot is ours alone until it is published.
+            unsafe { (*place).write(value) };
+        });
+    }
+
+    /// Makes a filled slot resolve.
+    pub(crate) fn publish(&self, reserved: Reserved) {
+        let (word, _) = self.existing(reserved.slot);
+        let order = if active(Mutant::PublishRelaxed) {
+            Ordering::Relaxed
+        } else {
+            // Release: partners are `get`, `copy` and `reference`.
+            Ordering::Release
+        };
+        word.store(Word::new(reserved.generation, State::Live, 0).0, order);
+    }
+
+    /// Takes the payload back out of a filled slot that was not published.
+    pub(crate) fn take_back(&self, reserved: &Reserved) -> T {
+        let (_, slot) = self.existing(reserved.slot);
+        // SAFETY: `fill` wrote it, nobody has seen it, and it is not read again.
+        unsafe { slot.take_value() }
+    }
+
+    /// Ends an object's life in the eyes of everybody who looks it up from now on. One caller wins.
+    pub(crate) fn unpublish(&self, token: Token) -> Option<Unpublished<F::Plain>> {
+        let (word, slot) = self.directory.find(token.slot())?;
+        let mut now = Word(word.load(Ordering::Relaxed));
+        loop {
+            if !now.is_live(token) {
+                return None;
+            }
+            let dead = now.with_state(State::Dead).0;
+            if active(Mutant::UnpublishBlindly) {
+                word.store(dead, Ordering::Release);
+                break;
+            }
+            // Acquire: partner is `publish`; the information is read below. Release: partner is
+            // `release`, whose caller finds the object dead after us.
+            match word.compare_exchange_weak(now.0, dead, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(seen) => now = Word(seen),
+            }
+        }
+        let plain = slot.fixed.read();
+        Some(Unpublished { slot: token.slot(), plain, references: now.references() })
+    }
+
+    /// Adds a counted reference, unless there are `limit` of them.
+    pub(crate) fn reference(&self, token: Token, limit: u32) -> Result<(), NoReference> {
+        let (word, _) = self.directory.find(token.slot()).ok_or(NoReference::Invalid)?;
+        let mut now = Word(word.load(Ordering::Relaxed));
+        loop {
+            if !now.resolves(token) && !active(Mutant::ReferenceBlindly) {
+                return Err(NoReference::Invalid);
+            }
+            if now.references() >= limit.min(MAX_REFERENCES) {
+                return Err(NoReference::Limit);
+            }
+            // Acquire: partner is `publish`.
+            match word.compare_exchange_weak(now.0, now.0 + 1, Ordering::Acquire, Ordering::Relaxed)
+            {
+                Ok(_) => return Ok(()),
+                Err(seen) => now = Word(seen),
+            }
+        }
+    }
+
+    /// Gives a counted reference back; `None` if the object has none.
+    pub(crate) fn release(&self, token: Token) -> Option<Released> {
+        let (word, _) = self.directory.find(token.slot())?;
+        let mut now = Word(word.load(Ordering::Relaxed));
+        loop {
+            if now.generation() != token.generation() || now.references() == 0 {
+                return None;
+            }
+            let last = now.references() == 1;
+            let (next, released) = match now.state() {
+                State::Ghost if last => {
+                    (self.freed(token.slot(), now), Released::Last { free: true })
+                }
+                State::Dead if last && active(Mutant::ReleaseFreesDead) => {
+                    (self.freed(token.slot(), now), Released::Last { free: true })
+                }
+                State::Dead if last => (Word(now.0 - 1), Released::Last { free: false }),
+                _ => (Word(now.0 - 1), Released::Kept),
+            };
+            // AcqRel: what the holder did with the object comes before the slot is used again, and
+            // whoever frees it has seen what all other holders did.
+            match word.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(released),
+                Err(seen) => now = Word(seen),
+            }
+        }
+    }
+
+    /// The counted references of an object, 0 if it does not resolve.
+    pub(crate) fn references(&self, token: Token) -> u32 {
+        match self.directory.find(token.slot()) {
+            Some((word, _)) => {
+                let now = Word(word.load(Ordering::Relaxed));
+                if now.resolves(token) { now.references() } else { 0 }
+            }
+            None => 0,
+        }
+    }
+
+    /// The word of a slot whose object ends here: vacant in the next generation, or spent.
+    fn freed(&self, slot: u32, now: Word) -> Word {
+        if active(Mutant::KeepGeneration) {
+            return Word::new(now.generation(), State::Vacant, 0);
+        }
+        let next = now.generation().wrapping_add(1) & Self::GENERATION_MASK;
+        if next == self.first_generation(slot) {
+            Word::new(now.generation(), State::Spent, 0)
+        } else {
+            Word::new(next, State::Vacant, 0)
+        }
+    }
+
+    /// The word and slot of a number that this slab gave out.
+    #[inline(always)]
+    fn existing(&self, slot: u32) -> (&AtomicU64, &Slot<F, T>) {
+        self.directory.find(slot).expect("a slot number of this slab")
+    }
+
+    /// Slots that are used up for ever.
+    pub(crate) fn spent(&self) -> u64 {
+        self.spent.load(Ordering::Relaxed)
+    }
+
+    /// Chunks and bytes held.
+    pub(crate) fn footprint(&self) -> (u32, usize) {
+        let chunks = self.directory.chunks();
+        let each = Directory::<F, T, C>::chunk_bytes();
+        (chunks, chunks as usize * each + self.directory.own_bytes())
+    }
+}
+
+impl<F: Fixed, T, C: Config> Drop for Slab<F, T, C> {
+    fn drop(&mut self) {
+        if !std::mem::needs_drop::<T>() {
+            return;
+        }
+        let slots = self.directory.chunks() << C::CHUNK_BITS;
+        for number in 0..slots {
+            let Some((word, slot)) = self.directory.find(number) else { continue };
+            // Relaxed: `&mut self` orders us behind everything.
+            let state = Word(word.load(Ordering::Relaxed)).state();
+            if matches!(state, State::Live | State::Dead) {
+                // SAFETY: I1; `&mut self` means that no guard of this slab is left.
+                unsafe { slot.drop_value() };
+            }
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! A member's part of a slab: the slots it may use next and those it has retired.
+//!
+//! *Roles.* The owning member uses every list. Others take its spare lists when they run out, and
+//! seal its retired lists for a collect or a flush.
+//! *Lists* are linked through the slots. `free` and the fresh range are the owner's alone (relaxed
+//! atomics, for the record passes between owners through an acquire). `retired` packs head and
+//! length into one word: the owner pushes by compare-exchange, anybody takes all by a swap. `spare`
+//! is a stack of free lists of at least a magazine each.
+//! *ABA.* A push to `retired` links to the head it replaces, which is right whatever the list was
+//! in between.
+//! *Orderings.* Pushing to `retired` releases the unpublishing to the acquire of the seal; spare
+//! stacks release and acquire the links (`stack.rs`).
+//! *Progress.* Everything is lock-free; `retire` needs no memory: while there is none, the list
+//! just grows.
+
+use super::directory::{Fixed, Full};
+use super::word::{State, Word};
+use super::{Released, Reserved, Slab};
+use crate::alloc::OutOfMemory;
+use crate::handle::{Config, Token};
+use crate::mutant::{Mutant, active};
+use crate::reclamation::{Batch, Dropping, Garbage, Local, Record, Shared};
+use crate::stack::{Chain, Stack};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, bump};
+
+const NIL: u32 = u32::MAX;
+
+/// A member state with a place for this slab's lists.
+pub(crate) trait Sharded: Send + Sync + Sized + 'static {
+    fn shard(&self) -> &Shard<Self>;
+}
+
+pub(crate) struct Shard<S> {
+    /// Slots ready for use, linked. Owner only.
+    free: AtomicU32,
+    free_len: AtomicU32,
+    /// The unused rest of the chunk this member added last. Owner only.
+    fresh: AtomicU32,
+    fresh_end: AtomicU32,
+    /// Retired slots, ordinary and deferred: head in the low half, length in the high half.
+    retired: [AtomicU64; 2],
+    /// Free lists to spare.
+    spare: Stack<Batch<S>>,
+    /// Objects that ended while referenced, and those of them whose last reference went. Owner only.
+    kept: AtomicU64,
+    let_go: AtomicU64,
+}
+
+impl<S> Default for Shard<S> {
+    fn default() -> Self {
+        Shard {
+            free: AtomicU32::new(NIL),
+            free_len: AtomicU32::new(0),
+            fresh: AtomicU32::new(0),
+            fresh_end: AtomicU32::new(0),
+            retired: [AtomicU64::new(0), AtomicU64::new(0)],
+            spare: Stack::default(),
+            kept: AtomicU64::new(0),
+            let_go: AtomicU64::new(0),
+        }
+    }
+}
+
+fn retired_len(list: u64) -> u32 {
+    (list >> 32) as u32
+}
+
+impl<S> Shard<S> {
+    /// Slots retired and not yet sealed.
+    #[inline]
+    pub(crate) fn unsealed(&self) -> u64 {
+        self.retired.iter().map(|list| u64::from(retired_len(list.load(Ordering::Relaxed)))).sum()
+    }
+
+    /// Whether the owner would have to look for a slot elsewhere.
+    #[inline]
+    pub(crate) fn is_out_of_slots(&self) -> bool {
+        self.free.load(Ordering::Relaxed) == NIL
+    }
+
+    /// Objects that ended while referenced, less those let go; may be negative for one member.
+    pub(crate) fn kept(&self) -> u64 {
+        let kept = self.kept.load(Ordering::Relaxed);
+        kept.wrapping_sub(self.let_go.load(Ordering::Relaxed))
+    }
+}
+
+impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
+    /// A vacant slot for this member.
+    pub(crate) fn reserve<S: Sharded>(&self, local: &Local<S>) -> Result<Reserved, Full> {
+        let shard = local.record().state.shard();
+        loop {
+            let slot = shard.free.load(Ordering::Relaxed);
+            if slot != NIL {
+                let (word, place) = self.existing(slot);
+                shard.free.store(place.link.load(Ordering::Relaxed), Ordering::Relaxed);
+                let length = shard.free_len.load(Ordering::Relaxed);
+                shard.free_len.store(length - 1, Ordering::Relaxed);
+                let generation = Word(word.load(Ordering::Relaxed)).generation();
+                return Ok(Reserved { slot, generation });
+            }
+            let slot = shard.fresh.load(Ordering::Relaxed);
+            if slot != shard.fresh_end.load(Ordering::Relaxed) {
+                shard.fresh.store(slot + 1, Ordering::Relaxed);
+                let (word, _) = self.existing(slot);
+                let generation = self.first_generation(slot);
+                word.store(Word::new(generation, State::Vacant, 0).0, Ordering::Relaxed);
+                return Ok(Reserved { slot, generation });
+            }
+            if !self.take_spare(local) {
+                let (first, end) = self.directory.add()?;
+                shard.fresh.store(first, Ordering::Relaxed);
+                shard.fresh_end.store(end, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Puts a slot that was reserved and not published back.
+    pub(crate) fn cancel<S: Sharded>(&self, local: &Local<S>, reserved: Reserved) {
+        self.push_free(local.record().state.shard(), reserved.slot);
+    }
+
+    /// Moves a spare free list, own or somebody's, to this member.
+    fn take_spare<S: Sharded>(&self, local: &Local<S>) -> bool {
+        let own = local.record();
+        // Relaxed: a hint; missing a list costs a chunk, not correctness.
+        if self.spares.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        std::iter::once(own)
+            .chain(local.shared().records())
+            .any(|record| self.take_spare_of(record, own.state.shard()))
+    }
+
+    fn take_spare_of<S: Sharded>(&self, from: &Record<S>, to: &Shard<S>) -> bool {
+        let mut chain = from.state.shard().spare.take();
+        let Some(first) = chain.next() else { return false };
+        if let Garbage::Slots { head, count, .. } = first.garbage {
+            to.free.store(head, Ordering::Relaxed);
+            to.free_len.store(count, Ordering::Relaxed);
+        }
+        self.spares.fetch_sub(1, Ordering::Relaxed);
+        chain.for_each(|rest| to.spare.push(rest));
+        true
+    }
+
+    fn push_free<S>(&self, shard: &Shard<S>, slot: u32) {
+        let (_, place) = self.existing(slot);
+        place.link.store(shard.free.load(Ordering::Relaxed), Ordering::Relaxed);
+        shard.free.store(slot, Ordering::Relaxed);
+        let length = shard.free_len.load(Ordering::Relaxed);
+        shard.free_len.store(length + 1, Ordering::Relaxed);
+    }
+
+    /// Hands an unpublished slot over for reclamation. Needs no memory.
+    pub(crate) fn retire<S: Sharded>(
+        &self,
+        local: &Local<S>,
+        slot: u32,
+        deferred: bool,
+        references: u32,
+    ) {
+        let record = local.record();
+        let shard = record.state.shard();
+        if references != 0 {
+            bump(&shard.kept, 1);
+        }
+        if active(Mutant::ReclaimEarly) {
+            let (_, place) = self.existing(slot);
+            // SAFETY: none; this mutant drops what readers may still use.
+            unsafe { place.drop_value() };
+            self.settle(shard, slot);
+            return;
+        }
+        let (_, place) = self.existing(slot);
+        let list = &shard.retired[usize::from(deferred)];
+        let mut now = list.load(Ordering::Relaxed);
+        let length = loop {
+            let length = retired_len(now);
+            place.link.store(if length == 0 { NIL } else { now as u32 }, Ordering::Relaxed);
+            let next = u64::from(length + 1) << 32 | u64::from(slot);
+            // Release: partner is the swap in `seal_list`; the link and the unpublishing are seen.
+            match list.compare_exchange_weak(now, next, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break length + 1,
+                Err(seen) => now = seen,
+            }
+        };
+        if length >= C::MAGAZINE {
+            // Without memory for the batch the list stays and is sealed another time.
+            let _ = self.seal_list(local, record, deferred);
+        }
+    }
+
+    /// Seals one retired list of `from` on behalf of `local`, if there is anything in it.
+    fn seal_list<S: Sharded>(
+        &self,
+        local: &Local<S>,
+        from: &Record<S>,
+        deferred: bool,
+    ) -> Result<(), OutOfMemory> {
+        let list = &from.state.shard().retired[usize::from(deferred)];
+        // Acquire: if the list is empty, its taker's count is seen (`reclamation`, phases).
+        if retired_len(list.load(Ordering::Acquire)) == 0 {
+            return Ok(());
+        }
+        let batch = Batch::new()?;
+        local.seal(batch, || {
+            let taken = if active(Mutant::SealWithoutSwap) {
+                let taken = list.load(Ordering::Acquire);
+                list.store(0, Ordering::Release);
+                taken
+            } else {
+                // Acquire: partner is the push in `retire`. Release: a flush that finds the list
+                // empty has seen that its taker was counted in (`reclamation`, phases).
+                list.swap(0, Ordering::AcqRel)
+            };
+            let count = retired_len(taken);
+            (count != 0).then_some(Garbage::Slots { head: taken as u32, count, deferred })
+        });
+        Ok(())
+    }
+
+    /// Seals the retired lists of every member.
+    pub(crate) fn seal_all<S: Sharded>(&self, local: &Local<S>) -> Result<(), OutOfMemory> {
+        for record in local.shared().records() {
+            for deferred in [false, true] {
+                self.seal_list(local, record, deferred)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes the ripe batches of one record: drops payloads, frees slots for this member.
+    pub(crate) fn process_ripe<S: Sharded>(&self, local: &Local<S>, from: &Record<S>) -> bool {
+        let mut chain = from.ripe.take();
+        let mut any = false;
+        // A payload's drop that panics leaves the rest of the chain to be put back.
+        struct PutBack<'a, S>(&'a mut Chain<Batch<S>>, &'a Record<S>);
+        impl<S> Drop for PutBack<'_, S> {
+            fn drop(&mut self) {
+                for batch in &mut *self.0 {
+                    self.1.ripe.push(batch);
+                }
+            }
+        }
+        let rest = PutBack(&mut chain, from);
+        for mut batch in rest.0.by_ref() {
+            any = true;
+            if let Garbage::Slots { .. } = batch.garbage {
+                let mut drain = self.drain(local, batch);
+                while drain.drop_next() {}
+            } else {
+                local.shared().finish(&mut batch, 0);
+            }
+        }
+        any
+    }
+
+    /// Begins to reclaim the slots of a ripe batch.
+    pub(crate) fn drain<'a, S: Sharded>(
+        &'a self,
+        local: &'a Local<S>,
+        batch: Box<Batch<S>>,
+    ) -> Drain<'a, F, T, C, S> {
+        let (head, count) = match batch.garbage {
+            Garbage::Slots { head, count, .. } => (head, count),
+            _ => (NIL, 0),
+        };
+        let record = local.record();
+        Drain {
+            slab: self,
+            shared: local.shared(),
+            record,
+            batch: Some(batch),
+            head,
+            left: count,
+            done: 0,
+            current: None,
+            _dropping: record.dropping(),
+        }
+    }
+
+    /// The payload of `slot` is gone: free the slot, or leave it to the last reference.
+    fn settle<S: Sharded>(&self, shard: &Shard<S>, slot: u32) {
+        let (word, _) = self.existing(slot);
+        let mut now = Word(word.load(Ordering::Relaxed));
+        let next = loop {
+            debug_assert_eq!(now.state(), State::Dead);
+            let next = if now.references() == 0 {
+                self.freed(slot, now)
+            } else {
+                now.with_state(State::Ghost)
+            };
+            // AcqRel: partner is `release`, whichever of us comes second frees the slot.
+            match word.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break next,
+                Err(seen) => now = Word(seen),
+            }
+        };
+        self.put_freed(shard, slot, next);
+    }
+
+    fn put_freed<S>(&self, shard: &Shard<S>, slot: u32, word: Word) {
+        match word.state() {
+            State::Vacant => self.push_free(shard, slot),
+            State::Spent => {
+                self.spent.fetch_add(1, Ordering::Relaxed);
+            }
+            State::Live | State::Dead | State::Ghost => {}
+        }
+    }
+
+    /// Gives a reference back and frees the slot if it was the last thing that held it.
+    pub(crate) fn release_and_free<S: Sharded>(
+        &self,
+        local: &Local<S>,
+        token: Token,
+    ) -> Option<Released> {
+        let released = self.release(token)?;
+        if let Released::Last { free } = released {
+            let shard = local.record().state.shard();
+            bump(&shard.let_go, 1);
+            if free {
+                let (word, _) = self.existing(token.slot());
+                let word = Word(word.load(Ordering::Relaxed));
+                self.put_freed(shard, token.slot(), word);
+            }
+        }
+        Some(released)
+    }
+
+    /// Puts a long free list where others find it, in a batch that has served.
+    fn share_free<S: Sharded>(&self, shard: &Shard<S>, mut batch: Box<Batch<S>>) {
+        let count = shard.free_len.load(Ordering::Relaxed);
+        if count < 2 * C::MAGAZINE {
+            return;
+        }
+        let head = shard.free.load(Ordering::Relaxed);
+        batch.garbage = Garbage::Slots { head, count, deferred: false };
+        shard.free.store(NIL, Ordering::Relaxed);
+        shard.free_len.store(0, Ordering::Relaxed);
+        self.spares.fetch_add(1, Ordering::Relaxed);
+        shard.spare.push(batch);
+    }
+}
+
+/// A ripe batch whose payloads are being taken out one by one.
+///
+/// Dropped before its end it puts the rest back, so that a panicking or vanishing client loses
+/// nothing.
+pub(crate) struct Drain<'a, F: Fixed, T: Send + Sync, C: Config, S: Sharded> {
+    slab: &'a Slab<F, T, C>,
+    shared: &'a Shared<S>,
+    record: &'a Record<S>,
+    batch: Option<Box<Batch<S>>>,
+    head: u32,
+    left: u32,
+    done: u32,
+    /// The slot whose payload was given out last.
+    current: Option<u32>,
+    _dropping: Dropping<'a>,
+}
+
+impl<F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drain<'_, F, T, C, S> {
+    fn advance(&mut self) -> Option<u32> {
+        self.settle_current();
+        if self.left == 0 {
+            return None;
+        }
+        let slot = self.head;
+        let (_, place) = self.slab.existing(slot);
+        self.head = place.link.load(Ordering::Relaxed);
+        self.left -= 1;
+        self.current = Some(slot);
+        Some(slot)
+    }
+
+    fn settle_current(&mut self) {
+        if let Some(slot) = self.current.take() {
+            self.slab.settle(self.record.state.shard(), slot);
+            self.done += 1;
+        }
+    }
+
+    /// Drops the next payload in its place.
+    pub(crate) fn drop_next(&mut self) -> bool {
+        let Some(slot) = self.advance() else { return false };
+        if std::mem::needs_drop::<T>() {
+            let (_, place) = self.slab.existing(slot);
+            // SAFETY: I1: the grace period is over and the batch is ours.
+            unsafe { place.drop_value() };
+        }
+        true
+    }
+
+    /// Moves the next payload out. The one before counts as dropped from now on.
+    pub(crate) fn take_next(&mut self) -> Option<T> {
+        let slot = self.advance()?;
+        let (_, place) = self.slab.existing(slot);
+        // SAFETY: I1: the grace period is over and the batch is ours; not read again.
+        Some(unsafe { place.take_value() })
+    }
+}
+
+impl<F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drop for Drain<'_, F, T, C, S> {
+    fn drop(&mut self) {
+        self.settle_current();
+        let Some(mut batch) = self.batch.take() else { return };
+        if self.left == 0 {
+            self.shared.finish(&mut batch, self.done);
+            self.slab.share_free(self.record.state.shard(), batch);
+        } else if let Garbage::Slots { deferred, .. } = batch.garbage {
+            self.shared.note_processed(self.done);
+            batch.garbage = Garbage::Slots { head: self.head, count: self.left, deferred };
+            let stack = if deferred { &self.shared.deferred } else { &self.record.ripe };
+            stack.push(batch);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The word of a slot: generation, state and counted references in one atomic.
+//!
+//! ```text
+//!  63                            32 31   29 28                          0
+//! +--------------------------------+-------+-----------------------------+
+//! |           generation           | state |          references         |
+//! +--------------------------------+-------+-----------------------------+
+//! ```
+
+use crate::handle::Token;
+
+const REFERENCE_BITS: u32 = 29;
+const STATE_SHIFT: u32 = REFERENCE_BITS;
+const STATE_BITS: u32 = 3;
+const GENERATION_SHIFT: u32 = STATE_SHIFT + STATE_BITS;
+const _: () = assert!(GENERATION_SHIFT + 32 == u64::BITS);
+const REFERENCE_MASK: u64 = (1 << REFERENCE_BITS) - 1;
+
+/// The most counted references one object can have.
+pub(crate) const MAX_REFERENCES: u32 = REFERENCE_MASK as u32;
+
+/// What a slot holds. The legal transitions stand at the head of `slab`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No object: never used, free, or being prepared by the one who reserved it.
+    Vacant = 0,
+    /// An object that resolves.
+    Live = 1,
+    /// An object that was unpublished; its payload waits for the grace period.
+    Dead = 2,
+    /// Its payload is gone; references still hold the plain information.
+    Ghost = 3,
+    /// Every generation is used up; never used again.
+    Spent = 4,
+}
+
+/// A decoded word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(pub(crate) u64);
+
+impl Word {
+    #[inline(always)]
+    pub(crate) fn new(generation: u32, state: State, references: u32) -> Word {
+        debug_assert!(references <= MAX_REFERENCES);
+        Word(
+            u64::from(generation) << GENERATION_SHIFT
+                | (state as u64) << STATE_SHIFT
+                | u64::from(references),
+        )
+    }
+
+    #[inline(always)]
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> GENERATION_SHIFT) as u32
+    }
+
+    #[inline(always)]
+    pub(crate) fn references(self) -> u32 {
+        (self.0 & REFERENCE_MASK) as u32
+    }
+
+    #[inline(always)]
+    pub(crate) fn state(self) -> State {
+        match self.0 >> STATE_SHIFT & ((1 << STATE_BITS) - 1) {
+            0 => State::Vacant,
+            1 => State::Live,
+            2 => State::Dead,
+            3 => State::Ghost,
+            _ => State::Spent,
+        }
+    }
+
+    /// Whether the word says: this very object, and it is live. One subtraction and a shift.
+    #[inline(always)]
+    pub(crate) fn is_live(self, token: Token) -> bool {
+        let live = Word::new(token.generation(), State::Live, 0);
+        (self.0 ^ live.0) >> REFERENCE_BITS == 0
+    }
+
+    /// Whether the word says: this very object, and somebody may still describe it.
+    #[inline(always)]
+    pub(crate) fn resolves(self, token: Token) -> bool {
+        self.generation() == token.generation()
+            && match self.state() {
+                State::Live => true,
+                State::Dead | State::Ghost => self.references() != 0,
+                State::Vacant | State::Spent => false,
+            }
+    }
+
+    /// The same with another state.
+    #[inline(always)]
+    pub(crate) fn with_state(self, state: State) -> Word {
+        Word::new(self.generation(), state, self.references())
+    }
+}
+
+#[cfg(all(test, not(rtm_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_do_not_touch() {
+        for generation in [0, 1, u32::MAX] {
+            for state in [State::Vacant, State::Live, State::Dead, State::Ghost, State::Spent] {
+                for references in [0, 1, MAX_REFERENCES] {
+                    let word = Word::new(generation, state, references);
+                    assert_eq!(word.generation(), generation);
+                    assert_eq!(word.state(), state);
+                    assert_eq!(word.references(), references);
+                    let token = Token::new(generation, 7);
+                    assert_eq!(word.is_live(token), state == State::Live);
+                    let other = Token::new(generation ^ 1, 7);
+                    assert!(!word.is_live(other) && !word.resolves(other));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_dead_resolve_only_while_referenced() {
+        let token = Token::new(9, 0);
+        for state in [State::Dead, State::Ghost] {
+            assert!(!Word::new(9, state, 0).resolves(token));
+            assert!(Word::new(9, state, 1).resolves(token));
+        }
+        assert!(!Word::new(9, State::Vacant, 0).resolves(token));
+        assert!(!Word::new(9, State::Spent, 0).resolves(token));
+    }
+}
