@@ -3,11 +3,13 @@
 use crate::entity::{EntityFixed, EntityInfo, TableKey};
 use crate::error::{InvalidHandle, RegisterError, WaitError};
 use crate::handle::{Config, Handle, Standard};
+use crate::limits::Limits;
 use crate::member::Member;
 use crate::reclamation::{Batch, Flush, Local, Section};
 use crate::registry::{DropBy, Registry};
 use crate::slab::{Drain, Slot};
 use crate::stack::Chain;
+use crate::statistics::Statistics;
 use crate::sync::Backoff;
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -255,6 +257,34 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
     /// See [`WaitError`].
     pub fn synchronize(&self) -> Result<(), WaitError> {
         self.local.synchronize()
+    }
+
+    /// Whether a wait of the calling thread would be refused just now.
+    ///
+    /// # Errors
+    /// See [`WaitError`].
+    pub fn may_wait(&self) -> Result<(), WaitError> {
+        self.local.shared().may_wait()
+    }
+
+    /// See [`Registry::set_limits`].
+    pub fn set_limits(&self, limits: Limits) {
+        self.registry.set_limits_as(&self.local, limits);
+    }
+
+    /// See [`Registry::statistics`].
+    pub fn statistics(&self) -> Statistics {
+        self.registry.statistics_as(&self.local)
+    }
+
+    /// Departed entities whose payloads are not dropped yet: [`Statistics::retired`] alone.
+    pub fn retired(&self) -> u64 {
+        self.registry.retired()
+    }
+
+    /// See [`Registry::is_idle`].
+    pub fn is_idle(&self) -> bool {
+        self.registry.is_idle()
     }
 
     /// Begins a [`Registry::flush`] that hands the deferred payloads to the caller.

@@ -397,7 +397,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             }
         })
         .ok();
-        self.statistics().retired
+        self.retired()
     }
 
     /// Seals what is retired, pushes the epoch on, processes what is ripe of everybody.
@@ -435,10 +435,12 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// # Errors
     /// [`OutOfMemory`], then nothing has changed.
     pub fn set_limits(&self, limits: Limits) -> Result<(), OutOfMemory> {
-        self.ambient(|local| {
-            self.limits.swap(limits);
-            self.credits.set(local, limits.entities);
-        })
+        self.ambient(|local| self.set_limits_as(local, limits))
+    }
+
+    pub(crate) fn set_limits_as(&self, local: &Local<Member>, limits: Limits) {
+        self.limits.swap(limits);
+        self.credits.set(local, limits.entities);
     }
 
     /// What every table offers.
@@ -448,54 +450,68 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     /// Whether nothing is registered, nothing referenced, and no thread inside a section.
     pub fn is_idle(&self) -> bool {
-        let statistics = self.statistics();
-        statistics.live == 0 && statistics.referenced == 0 && statistics.inside == 0
+        let now = self.counts();
+        now.live == 0 && now.referenced == 0 && now.inside == 0
+    }
+
+    pub(crate) fn retired(&self) -> u64 {
+        let shared = self.domain.shared();
+        let unsealed: u64 = shared.records().map(|record| record.state.shard().unsealed()).sum();
+        shared.backlog() + unsealed
     }
 
     /// Figures of this moment, each exact for itself, taken one after the other.
+    ///
+    /// Lock-free; walks all members. In a thread that is no member and finds no memory to become
+    /// one, the figures of tables and indexes are 0.
     pub fn statistics(&self) -> Statistics {
+        self.ambient(|local| self.statistics_as(local)).unwrap_or_else(|OutOfMemory| self.counts())
+    }
+
+    pub(crate) fn statistics_as(&self, local: &Local<Member>) -> Statistics {
+        let mut statistics = self.counts();
+        let pin = local.pin();
+        let tables = self.tables.all();
+        for table in tables.iter() {
+            let (bytes, moved, most) = table.index.footprint(&pin);
+            statistics.tables += 1;
+            statistics.index_bytes += bytes as u64;
+            statistics.index_moved += moved;
+            statistics.index_most_moved = statistics.index_most_moved.max(most);
+        }
+        statistics.bytes += statistics.index_bytes;
+        statistics.instances = tables.instances() as u64;
+        statistics
+    }
+
+    /// What can be counted without looking into the tables.
+    fn counts(&self) -> Statistics {
         let shared = self.domain.shared();
-        let mut statistics = Statistics {
-            retired: shared.backlog(),
-            retired_peak: shared.peak(),
+        let (chunks, bytes) = self.slab.footprint();
+        let mut counts = Statistics {
+            retired: self.retired(),
             reclaimed: shared.reclaimed(),
             exhausted_slots: self.slab.spent(),
             inside: shared.inside() as u64,
+            chunks: chunks.into(),
+            bytes: bytes as u64,
             ..Statistics::default()
         };
+        counts.retired_peak = shared.peak().max(counts.retired);
         let mut referenced = 0_u64;
         for record in shared.records() {
-            let member = &record.state;
-            // Departures first: then no entity is missed by both sums.
-            statistics.deregistered += member.deregistered.load(Ordering::Relaxed);
-            referenced = referenced.wrapping_add(member.shard().kept());
-            statistics.retired += member.shard().unsealed();
-            statistics.members += 1;
+            counts.deregistered += record.state.deregistered.load(Ordering::Relaxed);
+            referenced = referenced.wrapping_add(record.state.shard().kept());
+            counts.members += 1;
         }
+        // After the departures, so that none is counted whose registration is not.
         for record in shared.records() {
-            statistics.registered += record.state.registered.load(Ordering::Relaxed);
+            counts.registered += record.state.registered.load(Ordering::Relaxed);
         }
-        statistics.live = statistics.registered.saturating_sub(statistics.deregistered);
-        statistics.retired_peak = statistics.retired_peak.max(statistics.retired);
-        // Another member's counts may be read before they meet.
-        statistics.referenced = if referenced >> 63 == 0 { referenced } else { 0 };
-        let (chunks, bytes) = self.slab.footprint();
-        statistics.chunks = chunks.into();
-        statistics.bytes = bytes as u64;
-        if let Ok(local) = member::ambient(&self.domain) {
-            let pin = local.pin();
-            let tables = self.tables.all();
-            for table in tables.iter() {
-                let (bytes, moved, most) = table.index.footprint(&pin);
-                statistics.tables += 1;
-                statistics.index_bytes += bytes as u64;
-                statistics.index_moved += moved;
-                statistics.index_most_moved = statistics.index_most_moved.max(most);
-            }
-            statistics.bytes += statistics.index_bytes;
-            statistics.instances = tables.instances() as u64;
-        }
-        statistics
+        counts.live = counts.registered.saturating_sub(counts.deregistered);
+        // One member's part may be negative, and their sum for a moment too.
+        counts.referenced = if referenced >> 63 == 0 { referenced } else { 0 };
+        counts
     }
 
     /// Whether a table has been created for this key.

@@ -413,14 +413,16 @@ fn an_empty_registry_is_small_and_threads_come_and_go() {
     let registry = registry::<[u64; 14]>();
     assert!(registry.statistics().bytes < 8 << 10);
     for round in 0..200 {
+        // Joined, so that its thread-local destructors have run.
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let thread = scope.spawn(|| {
                 drop(registry.register(entity(V4, round), [round; 14]).unwrap());
             });
+            thread.join().unwrap();
         });
     }
     let statistics = registry.statistics();
-    assert!(statistics.members <= 3, "{} places for 200 threads", statistics.members);
+    assert!(statistics.members <= 2, "{} places for 200 threads", statistics.members);
     assert!(statistics.chunks <= statistics.members, "a chunk is used up before the next");
     registry.flush().unwrap();
     assert_eq!(registry.statistics().reclaimed, 200);

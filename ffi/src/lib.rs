@@ -1,1 +1,34 @@
-//! x
+//! The RTMv2 C ABI over [`rtm_core`]: `librtm.so`, `librtm.a`, header `include/rtmv2.h`.
+//!
+//! Every export is one call of the boundary (`boundary.rs`), which refuses to work in a forked child
+//! and turns a panic into `ERROR_INTERNAL_ERROR`. The documentation of each function is written for
+//! the header, which cbindgen makes from this crate; `tests/header.rs` compares them.
+//!
+//! State of the process: at most one `Manager` (`manager.rs`), made by the first call that needs it
+//! and given back by `RtmxShutdown`; one record for each thread that has used it (`thread.rs`), freed
+//! when the thread ends.
+
+#![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("librtm is for 64-bit Linux");
+
+mod boundary;
+mod client;
+mod entities;
+mod fork;
+mod manager;
+mod reading;
+mod reclaimer;
+mod thread;
+mod tuning;
+mod types;
+
+#[doc(hidden)]
+#[cfg(debug_assertions)]
+pub use boundary::inject_panic;
+pub use entities::*;
+pub use reading::*;
+pub use reclaimer::*;
+pub use tuning::*;
+pub use types::*;

@@ -1,0 +1,14 @@
+//! Compiles the C workers of rtm-load, once against the library linked in and once against a table.
+
+fn main() {
+    for (name, via_table) in [("rtm_load_direct", false), ("rtm_load_table", true)] {
+        let mut build = cc::Build::new();
+        build.file("c/load.c").include("../include").std("c11").opt_level(2).warnings(true);
+        if via_table {
+            build.define("LOAD_VIA_TABLE", None);
+        }
+        build.compile(name);
+    }
+    println!("cargo::rerun-if-changed=c");
+    println!("cargo::rerun-if-changed=../include/rtmv2.h");
+}

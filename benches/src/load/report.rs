@@ -1,0 +1,233 @@
+//! The table at the end of a run, and its JSON.
+
+use super::{BUCKETS, KINDS, Outcome, STEPS, Worker};
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+
+/// One line of the table.
+struct Row {
+    name: &'static str,
+    operations: u64,
+    /// Mean over whole blocks of operations, or over samples where there are no blocks.
+    mean_ns: Option<f64>,
+    /// p50, p99, p99.9 of single operations, the clock's own cost taken off.
+    quantiles: Option<[f64; 3]>,
+    max_ns: u64,
+    samples: u64,
+}
+
+/// The middle of a bucket, ns.
+fn value_of(bucket: usize) -> f64 {
+    if bucket < STEPS {
+        return bucket as f64;
+    }
+    let (power, step) = (bucket / STEPS + 3, bucket % STEPS);
+    let width = (1_u64 << (power - 4)) as f64;
+    (STEPS + step) as f64 * width + width / 2.0
+}
+
+fn quantile(histogram: &[u64; BUCKETS], total: u64, q: f64) -> f64 {
+    let rank = (q * total as f64).ceil().max(1.0) as u64;
+    let mut seen = 0;
+    for (bucket, count) in histogram.iter().enumerate() {
+        seen += count;
+        if seen >= rank {
+            return value_of(bucket);
+        }
+    }
+    0.0
+}
+
+fn row(workers: &[Box<Worker>], kind: usize) -> Row {
+    let mut histogram = [0_u64; BUCKETS];
+    let (mut operations, mut ns, mut ops, mut max_ns) = (0, 0, 0, 0);
+    for worker in workers {
+        operations += worker.operations[kind].load(Ordering::Relaxed);
+        ns += worker.block_ns[kind];
+        ops += worker.block_ops[kind];
+        max_ns = max_ns.max(worker.max_ns[kind]);
+        for (sum, count) in histogram.iter_mut().zip(&worker.histogram[kind]) {
+            *sum += count;
+        }
+    }
+    let samples: u64 = histogram.iter().sum();
+    let sampled_mean = || {
+        let sum: f64 = histogram.iter().enumerate().map(|(b, n)| value_of(b) * *n as f64).sum();
+        (samples != 0).then(|| sum / samples as f64)
+    };
+    Row {
+        name: KINDS[kind],
+        operations,
+        mean_ns: if ops != 0 { Some(ns as f64 / ops as f64) } else { sampled_mean() },
+        quantiles: (samples != 0)
+            .then(|| [0.5, 0.99, 0.999].map(|q| quantile(&histogram, samples, q))),
+        max_ns,
+        samples,
+    }
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place != 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn ns(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(value) if value < 100.0 => format!("{value:.1}"),
+        Some(value) => grouped(value.round() as u64),
+    }
+}
+
+/// Prints the report.
+pub(super) fn print(outcome: &Outcome) {
+    println!(
+        "\n{:<24}{:>16}{:>10}{:>10}{:>10}{:>10}{:>14}",
+        "operation", "operations", "ns/op", "p50", "p99", "p99.9", "max"
+    );
+    for kind in 0..KINDS.len() {
+        let row = row(&outcome.workers, kind);
+        if row.operations == 0 {
+            continue;
+        }
+        let [p50, p99, p999] = row.quantiles.map_or([None; 3], |q| q.map(Some));
+        println!(
+            "{:<24}{:>16}{:>10}{:>10}{:>10}{:>10}{:>14}",
+            row.name,
+            grouped(row.operations),
+            ns(row.mean_ns),
+            ns(p50),
+            ns(p99),
+            ns(p999),
+            if row.samples == 0 { "-".to_owned() } else { grouped(row.max_ns) },
+        );
+    }
+    let full = &outcome.full;
+    println!(
+        "\nregistered {} entities in {:.2} s; {:.1} bytes each ({:.1} of them id index), {} chunks",
+        grouped(outcome.entities.into()),
+        outcome.load_seconds,
+        full.bytes as f64 / f64::from(outcome.entities),
+        full.index_bytes as f64 / f64::from(outcome.entities),
+        full.chunks,
+    );
+    println!(
+        "ran {:.1} s; backlog peak {}, reclaimed {}, refused by back-pressure {}",
+        outcome.run_seconds,
+        grouped(outcome.last.retired_peak),
+        grouped(outcome.last.reclaimed),
+        grouped(outcome.refused),
+    );
+    println!(
+        "ns/op: mean over blocks, checks included; p50 to max: single operations, the clock taken off"
+    );
+    match &outcome.violation {
+        None => println!(
+            "checked: every handle led to its own entity, no stale one to any, every enumeration was \
+             complete,\n         {} contexts were cleaned up exactly once, nothing is left",
+            grouped(outcome.created),
+        ),
+        Some(text) => println!("VIOLATION: {text}"),
+    }
+}
+
+/// The report as JSON.
+pub(super) fn json(outcome: &Outcome) -> String {
+    let mut text = String::from("{\n");
+    let options = &outcome.options;
+    let violation = match &outcome.violation {
+        None => "null".to_owned(),
+        Some(text) => format!("\"{}\"", text.escape_default()),
+    };
+    let _ = write!(
+        text,
+        "  \"version\": \"{}\",\n  \"via\": \"{}\",\n  \"entities\": {},\n  \"readers\": {},\n  \
+         \"churners\": {},\n  \"enumerators\": {},\n  \"seed\": {},\n  \"load_seconds\": {:.3},\n  \
+         \"run_seconds\": {:.3},\n  \"bytes\": {},\n  \"index_bytes\": {},\n  \"backlog_peak\": {},\n  \
+         \"reclaimed\": {},\n  \"live_at_end_of_run\": {},\n  \"refused\": {},\n  \"contexts\": {},\n  \
+         \"violation\": {violation},\n  \"operations\": [\n",
+        env!("CARGO_PKG_VERSION"),
+        options.via.name(),
+        outcome.entities,
+        options.readers,
+        options.churners,
+        options.enumerators,
+        options.seed,
+        outcome.load_seconds,
+        outcome.run_seconds,
+        outcome.full.bytes,
+        outcome.full.index_bytes,
+        outcome.last.retired_peak,
+        outcome.last.reclaimed,
+        outcome.last.live,
+        outcome.refused,
+        outcome.created,
+    );
+    for kind in 0..KINDS.len() {
+        let row = row(&outcome.workers, kind);
+        let number =
+            |value: Option<f64>| value.map_or("null".to_owned(), |value| format!("{value:.2}"));
+        let [p50, p99, p999] = row.quantiles.map_or([None; 3], |q| q.map(Some));
+        let _ = write!(
+            text,
+            "    {{\"name\": \"{}\", \"operations\": {}, \"mean_ns\": {}, \"p50_ns\": {}, \
+             \"p99_ns\": {}, \"p99_9_ns\": {}, \"max_ns\": {}, \"samples\": {}}}{}\n",
+            row.name,
+            row.operations,
+            number(row.mean_ns),
+            number(p50),
+            number(p99),
+            number(p999),
+            row.max_ns,
+            row.samples,
+            if kind + 1 == KINDS.len() { "" } else { "," },
+        );
+    }
+    text.push_str("  ]\n}\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_hold_their_value() {
+        for ns in [0_u64, 1, 15, 16, 17, 31, 32, 100, 1000, 123_456, 1 << 30] {
+            // As `sample` in c/load.c chooses it.
+            let bucket = if ns < 16 {
+                ns as usize
+            } else {
+                let power = 63 - ns.leading_zeros() as usize;
+                (power - 3) * STEPS + (ns >> (power - 4)) as usize % STEPS
+            };
+            let value = value_of(bucket);
+            assert!((value - ns as f64).abs() <= ns as f64 / 16.0, "{ns}: {value}");
+        }
+    }
+
+    #[test]
+    fn quantiles_find_their_bucket() {
+        let mut histogram = [0; BUCKETS];
+        histogram[3] = 98;
+        histogram[7] = 1;
+        histogram[9] = 1;
+        assert_eq!(
+            [0.5, 0.98, 0.99, 1.0].map(|q| quantile(&histogram, 100, q) as u64),
+            [3, 3, 7, 9]
+        );
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

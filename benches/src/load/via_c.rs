@@ -1,0 +1,166 @@
+//! The C workers, over the library linked in or over the shared one.
+
+use super::{Drive, Figures, Role, Worker};
+use rtm::RTMX_STATISTICS;
+use std::ffi::{CStr, CString, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// One compilation of `c/load.c`.
+struct Entry {
+    register_range: unsafe extern "C" fn(*mut Worker, u32, u32) -> u32,
+    reader: unsafe extern "C" fn(*mut Worker),
+    churner: unsafe extern "C" fn(*mut Worker),
+    enumerator: unsafe extern "C" fn(*mut Worker),
+    finish: unsafe extern "C" fn(*mut Worker, u64),
+    statistics: unsafe extern "C" fn(*mut RTMX_STATISTICS),
+}
+
+#[link(name = "rtm_load_direct", kind = "static")]
+unsafe extern "C" {
+    fn load_register_range(worker: *mut Worker, first: u32, last: u32) -> u32;
+    fn load_reader(worker: *mut Worker);
+    fn load_churner(worker: *mut Worker);
+    fn load_enumerator(worker: *mut Worker);
+    fn load_finish(worker: *mut Worker, created: u64);
+    fn load_statistics(statistics: *mut RTMX_STATISTICS);
+}
+
+#[link(name = "rtm_load_table", kind = "static")]
+unsafe extern "C" {
+    fn load_table_set(functions: *const *mut c_void);
+    fn load_table_register_range(worker: *mut Worker, first: u32, last: u32) -> u32;
+    fn load_table_reader(worker: *mut Worker);
+    fn load_table_churner(worker: *mut Worker);
+    fn load_table_enumerator(worker: *mut Worker);
+    fn load_table_finish(worker: *mut Worker, created: u64);
+    fn load_table_statistics(statistics: *mut RTMX_STATISTICS);
+}
+
+static DIRECT: Entry = Entry {
+    register_range: load_register_range,
+    reader: load_reader,
+    churner: load_churner,
+    enumerator: load_enumerator,
+    finish: load_finish,
+    statistics: load_statistics,
+};
+
+static TABLE: Entry = Entry {
+    register_range: load_table_register_range,
+    reader: load_table_reader,
+    churner: load_table_churner,
+    enumerator: load_table_enumerator,
+    finish: load_table_finish,
+    statistics: load_table_statistics,
+};
+
+/// In the order of the table in `c/load.c`.
+const SYMBOLS: [&CStr; 14] = [
+    c"RtmxRegisterEntity",
+    c"RtmDeregisterEntity",
+    c"RtmGetRegisteredEntities",
+    c"RtmReleaseEntities",
+    c"RtmGetEntityInfo",
+    c"RtmxEnter",
+    c"RtmxLeave",
+    c"RtmxQuiescent",
+    c"RtmxGetContext",
+    c"RtmxGetContexts",
+    c"RtmxFlush",
+    c"RtmxShutdown",
+    c"RtmxGetStatistics",
+    c"RtmxErrorText",
+];
+
+impl Entry {
+    fn work(&self, role: Role, worker: &mut Worker) {
+        let function = match role {
+            Role::Reader => self.reader,
+            Role::Churner => self.churner,
+            Role::Enumerator => self.enumerator,
+        };
+        // SAFETY: the worker and what it points to are laid out as `c/load.h` says.
+        unsafe { function(worker) }
+    }
+
+    fn figures(&self) -> Figures {
+        let mut now = RTMX_STATISTICS::default();
+        // SAFETY: a structure of the size that the C code passes.
+        unsafe { (self.statistics)(&mut now) };
+        Figures {
+            live: now.Live,
+            retired: now.Retired,
+            retired_peak: now.RetiredPeak,
+            reclaimed: now.Reclaimed,
+            bytes: now.Bytes,
+            index_bytes: now.IndexBytes,
+            chunks: now.Chunks,
+        }
+    }
+}
+
+/// The library linked into this program.
+pub(super) struct Direct;
+
+/// The shared library.
+pub(super) struct Table;
+
+impl Table {
+    pub(super) fn open(path: Option<&Path>) -> Result<Table, String> {
+        let beside = || {
+            let program = std::env::current_exe().ok()?;
+            Some(program.parent()?.join("librtm.so"))
+        };
+        let path = path.map(Path::to_owned).or_else(beside).ok_or("cannot find this program")?;
+        let text = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+        // SAFETY: a path that ends with NUL; the library's constructors are Rust's.
+        let library = unsafe { libc::dlopen(text.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        if library.is_null() {
+            return Err(format!(
+                "cannot open {}: build it with `cargo build --release -p rtm-ffi` or name it with \
+                 --library",
+                path.display()
+            ));
+        }
+        let mut functions = Vec::new();
+        for symbol in SYMBOLS {
+            // SAFETY: an open library and a name that ends with NUL.
+            let function = unsafe { libc::dlsym(library, symbol.as_ptr()) };
+            if function.is_null() {
+                return Err(format!("{} has no {symbol:?}", path.display()));
+            }
+            functions.push(function);
+        }
+        // SAFETY: as many functions as the table has, of the types the header gives.
+        unsafe { load_table_set(functions.as_ptr()) };
+        Ok(Table)
+    }
+}
+
+macro_rules! drive {
+    ($type:ty, $entry:ident) => {
+        impl Drive for $type {
+            fn register_range(&self, worker: &mut Worker, first: u32, last: u32) {
+                // SAFETY: the worker is laid out as `c/load.h` says.
+                unsafe { ($entry.register_range)(worker, first, last) };
+            }
+
+            fn work(&self, role: Role, worker: &mut Worker) {
+                $entry.work(role, worker);
+            }
+
+            fn finish(&self, worker: &mut Worker, created: u64) {
+                // SAFETY: as above.
+                unsafe { ($entry.finish)(worker, created) };
+            }
+
+            fn figures(&self) -> Figures {
+                $entry.figures()
+            }
+        }
+    };
+}
+
+drive!(Direct, DIRECT);
+drive!(Table, TABLE);

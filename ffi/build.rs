@@ -1,0 +1,9 @@
+//! Link arguments of the shared library.
+
+fn main() {
+    // Thread-local and pthread-key destructors, fork and exit handlers point into the library: it
+    // must stay when a plugin that brought it in is unloaded.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,defs");
+    println!("cargo::rerun-if-changed=build.rs");
+}

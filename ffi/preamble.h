@@ -1,0 +1,244 @@
+/*
+ * rtmv2.h - the Routing Table Manager, version 2, for Linux.
+ *
+ * Generated from the sources of rtm by cbindgen: do not edit. SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * WHAT THIS IS
+ *   Routing protocols inside one process register as entities with a routing table (an instance and an
+ *   address family), look each other up by handle, and deregister, from any number of threads at once.
+ *   The functions named Rtm... are RTMv2's; those named Rtmx... are extensions of this library.
+ *
+ * HANDLES
+ *   A handle is an opaque token, never an address. It names one registration for ever: NULL, stale,
+ *   forged and foreign values are answered with ERROR_INVALID_HANDLE and nothing else happens. A made-up
+ *   or foreign number passes for a live handle with a probability of (live entities) / 2^60.
+ *
+ * RETURN VALUES
+ *   Every function but RtmxGetAbiNumber and RtmxErrorText returns 0 (NO_ERROR) or a code from below. On
+ *   failure outputs are untouched unless the function says otherwise. Arguments are checked in this order:
+ *   registration handle, pointers, flags and sizes, other handles, state.
+ *   ERROR_INTERNAL_ERROR (a defect of the library) and ERROR_INVALID_STATE (a forked child) may come from
+ *   any function and are not listed again.
+ *
+ * WHAT MAY BE CALLED WHERE
+ *                                    read section   cleanup function   signal handler   forked child
+ *   RtmGetEntityInfo,
+ *     RtmReleaseEntityInfo           yes            yes                yes              error
+ *   RtmRegisterEntity, RtmDeregisterEntity,
+ *     RtmGetRegisteredEntities, RtmReleaseEntities,
+ *     RtmReferenceHandles            yes            yes                no               error
+ *   RtmxEnter, RtmxLeave, RtmxQuiescent,
+ *     RtmxGetContext(s), RtmxReader...
+ *                                    yes            yes                no               error
+ *   RtmxSynchronize, RtmxFlush,
+ *     RtmxShutdown                   refused        refused            no               error
+ *   RtmxGetAbiNumber, RtmxErrorText  yes            yes                yes              yes
+ *   all others                       yes            yes                no               error
+ *   "refused": ERROR_POSSIBLE_DEADLOCK. "error": ERROR_INVALID_STATE. "no": the effect is undefined.
+ *
+ * THREADS
+ *   Any thread may call anything at any time, also threads that end at any moment: what a thread was
+ *   inside of is left for it. Only RtmxShutdown asks that nobody else is in a call. No function is to be
+ *   left by longjmp, a C++ exception or asynchronous cancellation.
+ *
+ * LIFE OF A CONTEXT
+ *   RtmxRegisterEntity(..., Context, Cleanup, ...)   the library lends Context to readers
+ *   RtmxEnter(); RtmxGetContext(h, &c); use c; RtmxLeave();
+ *   RtmDeregisterEntity(h)                           nobody new finds it
+ *   Cleanup(Context), later, or within RtmxFlush()   nobody has it any more
+ */
+
+#ifndef RTMV2_H
+#define RTMV2_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Basic types. An application that has its own (a Windows compatibility layer) defines RTM_NO_BASIC_TYPES
+ * before it includes this header. They must have these widths: checked below.
+ */
+#ifndef RTM_NO_BASIC_TYPES
+typedef uint32_t DWORD, *PDWORD;
+typedef int32_t INT;
+typedef uint32_t UINT, *PUINT;
+typedef uint32_t ULONG, *PULONG;
+typedef uint64_t ULONGLONG;
+typedef uint16_t USHORT;
+typedef uint8_t UCHAR, *PUCHAR;
+typedef int32_t BOOL;
+typedef void *PVOID;
+typedef void *HANDLE;
+#ifndef VOID
+#define VOID void
+#endif
+#ifndef WINAPI
+#define WINAPI
+#endif
+#ifndef FALSE
+#define FALSE 0
+#endif
+#ifndef TRUE
+#define TRUE 1
+#endif
+#endif /* RTM_NO_BASIC_TYPES */
+
+/* A negative array size here means that a basic type has the wrong width. */
+typedef char RTM_CHECK_DWORD[sizeof(DWORD) == 4 ? 1 : -1];
+typedef char RTM_CHECK_UINT[sizeof(UINT) == 4 ? 1 : -1];
+typedef char RTM_CHECK_ULONG[sizeof(ULONG) == 4 ? 1 : -1];
+typedef char RTM_CHECK_ULONGLONG[sizeof(ULONGLONG) == 8 ? 1 : -1];
+typedef char RTM_CHECK_USHORT[sizeof(USHORT) == 2 ? 1 : -1];
+typedef char RTM_CHECK_BOOL[sizeof(BOOL) == 4 ? 1 : -1];
+typedef char RTM_CHECK_HANDLE[sizeof(HANDLE) == 8 ? 1 : -1];
+
+#ifndef RTM_API
+#define RTM_API
+#endif
+
+/* Codes. Those from 158 on that RTMv2 does not document are this library's use of Win32 codes. */
+#ifndef NO_ERROR
+#define NO_ERROR 0                      /* done */
+#endif
+#ifndef ERROR_INVALID_HANDLE
+#define ERROR_FILE_NOT_FOUND 2          /* not used here */
+#define ERROR_ACCESS_DENIED 5           /* the object belongs to another entity */
+#define ERROR_INVALID_HANDLE 6          /* stale, forged, foreign, of another kind or table */
+#define ERROR_NOT_ENOUGH_MEMORY 8       /* nothing has changed */
+#define ERROR_INVALID_DATA 13           /* more than 32 methods */
+#define ERROR_NOT_SUPPORTED 50
+#define ERROR_INVALID_PARAMETER 87      /* NULL, misaligned, out of range */
+#define ERROR_INSUFFICIENT_BUFFER 122
+#define ERROR_NOT_LOCKED 158            /* not inside a read section */
+#define ERROR_BUSY 170                  /* in use */
+#define ERROR_ALREADY_EXISTS 183
+#define ERROR_POSSIBLE_DEADLOCK 1131    /* the call would wait for its own thread */
+#define ERROR_INTERNAL_ERROR 1359       /* a defect of the library was caught */
+#define ERROR_NO_SYSTEM_RESOURCES 1450  /* a limit is reached */
+#define ERROR_BAD_CONFIGURATION 1610    /* not used here */
+#define ERROR_INVALID_STATE 5023        /* forked child */
+#endif
+
+/* Changes whenever a program built against an older header might not run with the library. */
+#define RTMX_ABI_NUMBER 1
+
+#define RTM_MAX_VIEWS 32
+#define RTM_VIEW_MASK_SIZE 0x20
+
+#define RTM_VIEW_ID_UCAST 0
+#define RTM_VIEW_ID_MCAST 1
+#define RTM_VIEW_MASK_NONE 0x00000000u
+#define RTM_VIEW_MASK_ANY 0x00000000u
+#define RTM_VIEW_MASK_UCAST 0x00000001u
+#define RTM_VIEW_MASK_MCAST 0x00000002u
+#define RTM_VIEW_MASK_ALL 0xFFFFFFFFu
+
+#define METHOD_TYPE_ALL_METHODS 0xFFFFFFFFu
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef HANDLE RTM_ENTITY_HANDLE, *PRTM_ENTITY_HANDLE;
+typedef DWORD RTM_VIEW_SET, *PRTM_VIEW_SET;
+typedef DWORD RTM_ENTITY_METHOD_TYPE, *PRTM_ENTITY_METHOD_TYPE;
+
+/* An entity's identity: two numbers, compared for equality only, or both as one. */
+__extension__ typedef struct _RTM_ENTITY_ID {
+    union {
+        struct {
+            ULONG EntityProtocolId; /* which protocol */
+            ULONG EntityInstanceId; /* which of its registrations */
+        };
+        ULONGLONG EntityId; /* both; on a little-endian machine the protocol is the low half */
+    };
+} RTM_ENTITY_ID, *PRTM_ENTITY_ID;
+
+/* Where an entity is registered, and as what. Holds no handle. */
+typedef struct _RTM_ENTITY_INFO {
+    USHORT RtmInstanceId; /* usually 0; instances share nothing */
+    USHORT AddressFamily; /* AF_INET or AF_INET6 of this platform */
+    RTM_ENTITY_ID EntityId;
+} RTM_ENTITY_INFO, *PRTM_ENTITY_INFO;
+
+/* What a routing table offers; constant for the life of the table. */
+typedef struct _RTM_REGN_PROFILE {
+    UINT MaxNextHopsInRoute; /* most next hops of a route */
+    UINT MaxHandlesInEnum;   /* most items one enumeration call may ask for */
+    RTM_VIEW_SET ViewsSupported;
+    UINT NumberOfViews;      /* bits set in ViewsSupported */
+} RTM_REGN_PROFILE, *PRTM_REGN_PROFILE;
+
+/* Kinds of event. */
+typedef enum _RTM_EVENT_TYPE {
+    RTM_ENTITY_REGISTERED = 0,
+    RTM_ENTITY_DEREGISTERED = 1,
+    RTM_ROUTE_EXPIRED = 2,
+    RTM_CHANGE_NOTIFICATION = 3
+} RTM_EVENT_TYPE, *PRTM_EVENT_TYPE;
+
+/* An entity's event callback. Stored at registration; this version does not call it yet. */
+typedef DWORD(WINAPI _EVENT_CALLBACK)(RTM_ENTITY_HANDLE RtmRegHandle, RTM_EVENT_TYPE EventType,
+                                      PVOID Context1, PVOID Context2);
+typedef _EVENT_CALLBACK *RTM_EVENT_CALLBACK, **PRTM_EVENT_CALLBACK;
+
+/* Input and output of exported methods; variable length. */
+typedef struct _RTM_ENTITY_METHOD_INPUT {
+    RTM_ENTITY_METHOD_TYPE MethodType;
+    UINT InputSize;
+    UCHAR InputData[1];
+} RTM_ENTITY_METHOD_INPUT, *PRTM_ENTITY_METHOD_INPUT;
+
+typedef struct _RTM_ENTITY_METHOD_OUTPUT {
+    RTM_ENTITY_METHOD_TYPE MethodType;
+    DWORD MethodStatus;
+    UINT OutputSize;
+    UCHAR OutputData[1];
+} RTM_ENTITY_METHOD_OUTPUT, *PRTM_ENTITY_METHOD_OUTPUT;
+
+/* An exported method. Stored at registration; this version does not call it yet. */
+typedef VOID(WINAPI _ENTITY_METHOD)(RTM_ENTITY_HANDLE CallerHandle, RTM_ENTITY_HANDLE CalleeHandle,
+                                    RTM_ENTITY_METHOD_INPUT *Input, RTM_ENTITY_METHOD_OUTPUT *Output);
+typedef _ENTITY_METHOD *RTM_ENTITY_EXPORT_METHOD, **PRTM_ENTITY_EXPORT_METHOD;
+
+/* A method table; variable length. Methods[i] is the method of bit 1 << i, NULL a hole. */
+typedef struct _RTM_ENTITY_EXPORT_METHODS {
+    UINT NumMethods; /* at most 32 */
+    RTM_ENTITY_EXPORT_METHOD Methods[1];
+} RTM_ENTITY_EXPORT_METHODS, *PRTM_ENTITY_EXPORT_METHODS;
+
+/* Called once with an entity's context when nobody has it any more: see RtmxRegisterEntity. */
+typedef VOID(WINAPI *RTMX_CLEANUP)(PVOID Context);
+
+/* Called with a text about a defect that was caught: see RtmxSetLogFunction. */
+typedef VOID(WINAPI *RTMX_LOG)(PVOID Context, const char *Text);
+
+/* A reader object: see RtmxCreateReader. */
+typedef HANDLE RTMX_READER_HANDLE, *PRTMX_READER_HANDLE;
+
+/* Figures of one moment; counts of entities unless said otherwise. Grows at its end. */
+typedef struct _RTMX_STATISTICS {
+    ULONGLONG Live;           /* registered now */
+    ULONGLONG Referenced;     /* deregistered, still referenced */
+    ULONGLONG Retired;        /* deregistered, not reclaimed yet */
+    ULONGLONG RetiredPeak;    /* the most that Retired has been */
+    ULONGLONG Reclaimed;      /* reclaimed so far */
+    ULONGLONG Registered;     /* registrations so far */
+    ULONGLONG Deregistered;   /* deregistrations so far */
+    ULONGLONG ExhaustedSlots; /* slots used up for ever, after 2^32 entities each */
+    ULONGLONG Chunks;         /* chunks of 512 slots */
+    ULONGLONG Bytes;          /* bytes of chunks, directory and indexes */
+    ULONGLONG IndexBytes;     /* bytes of the indexes alone */
+    ULONGLONG Tables;         /* routing tables */
+    ULONGLONG Inside;         /* threads and readers inside a read section */
+} RTMX_STATISTICS, *PRTMX_STATISTICS;
+
+/* What the registry may hold. Grows at its end. */
+typedef struct _RTMX_LIMITS {
+    UINT MaxEntities;       /* registered at a time; default and most 2^28 */
+    UINT MaxInstances;      /* instances with a table; default 65,536 */
+    UINT MaxReferences;     /* on one entity; default and most 2^29 - 1 */
+    UINT MaxOpaquePointers; /* entities with an opaque pointer, in all tables; default 1,024 */
+    ULONGLONG MaxBacklog;   /* deregistered and not reclaimed; default 2^20; see RtmRegisterEntity */
+} RTMX_LIMITS, *PRTMX_LIMITS;
+

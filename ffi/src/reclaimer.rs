@@ -1,0 +1,321 @@
+//! The reclaimer thread, and the calls that wait for it or do its work.
+//!
+//! *Roles.* One thread of the library runs cleanups; deregistrations wake it; `RtmxFlush` runs
+//! cleanups itself; `RtmxShutdown` ends the thread.
+//!
+//! *States* (`state`): ABSENT → AWAKE (before the thread is started, so that it finds it so) ↔ ASLEEP;
+//! AWAKE or ASLEEP → STOPPING by shutdown, after which the thread drains what is left and ends.
+//!
+//! *No lost wake-up.* A deregistration retires its entity, fences and reads the state; the thread says
+//! ASLEEP, fences and looks whether anything is retired. If the retirement comes first in the order
+//! of the fences, the thread sees it and stays awake; else the deregistration sees ASLEEP and wakes.
+//! While something is retired that a reader still holds, the thread naps for 1 to 50 ms at a time.
+//!
+//! *Client code* is called from frames that own nothing: `RtmxFlush` and the thread's loop make one
+//! call of the boundary to get the next cleanup and one after it; what is under way hangs on the
+//! thread's record or the thread's own state and survives a client that does not return.
+
+use crate::boundary::{Outcome, call};
+use crate::client::Client;
+use crate::manager::{self, Manager};
+use crate::thread;
+use crate::types::*;
+use rtm_core::{Departed, Participant, WaitError};
+use std::cell::RefCell;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::sync::{Mutex, Once, PoisonError};
+
+const ABSENT: u32 = 0;
+const AWAKE: u32 = 1;
+const ASLEEP: u32 = 2;
+const STOPPING: u32 = 3;
+
+/// The process has begun to exit: no cleanup is started any more.
+static EXITING: AtomicBool = AtomicBool::new(false);
+
+#[derive(Default)]
+pub(crate) struct Reclaimer {
+    state: AtomicU32,
+    started: AtomicBool,
+    thread: Mutex<Option<libc::pthread_t>>,
+}
+
+/// What the next cleanup is.
+type Cleanup = (unsafe extern "C" fn(PVOID), PVOID);
+
+impl Reclaimer {
+    /// Starts the thread unless it runs.
+    pub(crate) fn start(&self, manager: &'static Manager) -> Outcome {
+        // Acquire: pairs with the store below.
+        if self.started.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut place = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.is_some() {
+            return Ok(());
+        }
+        static AT_EXIT: Once = Once::new();
+        AT_EXIT.call_once(|| {
+            extern "C" fn stop() {
+                EXITING.store(true, Ordering::Relaxed);
+            }
+            // SAFETY: the handler only stores to an atomic; the library is never unloaded.
+            unsafe { libc::atexit(stop) };
+        });
+        self.state.store(AWAKE, Ordering::Relaxed);
+        let mut thread = 0;
+        let argument = ptr::from_ref(manager).cast_mut().cast();
+        let failed = with_signals_blocked(|| {
+            // SAFETY: `run` gets the manager, which outlives the thread: shutdown joins it first.
+            unsafe { libc::pthread_create(&mut thread, ptr::null(), run, argument) }
+        });
+        if failed != 0 {
+            self.state.store(ABSENT, Ordering::Relaxed);
+            return Err(ERROR_NO_SYSTEM_RESOURCES);
+        }
+        *place = Some(thread);
+        // Release: partner is the load above.
+        self.started.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes sure that the thread looks at what has just been retired.
+    pub(crate) fn wake(&self) {
+        // Fence: partner is the one in `sleep`.
+        fence(Ordering::SeqCst);
+        if self.state.load(Ordering::Relaxed) == ASLEEP
+            && (self.state)
+                .compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            futex_wake(&self.state);
+        }
+    }
+
+    /// Ends the thread after everything retired so far has been cleaned up.
+    fn stop(&self) {
+        let mut place = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = place.take() {
+            self.state.store(STOPPING, Ordering::Release);
+            futex_wake(&self.state);
+            // SAFETY: started by `start`, joined once.
+            unsafe { libc::pthread_join(thread, ptr::null_mut()) };
+            self.started.store(false, Ordering::Relaxed);
+            self.state.store(ABSENT, Ordering::Relaxed);
+        }
+    }
+
+    /// Sleeps until woken, or for a nap while something is retired. Says whether it goes on.
+    fn sleep(&self, work: &Work, nap_ms: &mut u32) -> bool {
+        let asleep = |now| (now == AWAKE).then_some(ASLEEP);
+        let _ = self.state.try_update(Ordering::Relaxed, Ordering::Relaxed, asleep);
+        // Fence: partner is the one in `wake`.
+        fence(Ordering::SeqCst);
+        let timeout = if work.participant.retired() == 0 {
+            *nap_ms = 1;
+            None
+        } else {
+            *nap_ms = (*nap_ms * 2).min(50);
+            Some(*nap_ms)
+        };
+        futex_wait(&self.state, ASLEEP, timeout);
+        let awake = |now| (now == ASLEEP).then_some(AWAKE);
+        let _ = self.state.try_update(Ordering::Relaxed, Ordering::Relaxed, awake);
+        self.state.load(Ordering::Acquire) != STOPPING
+    }
+}
+
+/// What the reclaimer thread is at.
+struct Work {
+    departed: RefCell<Option<Departed<'static, Client>>>,
+    // After what borrows it.
+    participant: Participant<'static, Client>,
+}
+
+extern "C" fn run(manager: *mut libc::c_void) -> *mut libc::c_void {
+    // SAFETY: `start` gives the manager, which outlives this thread.
+    let manager = unsafe { &*manager.cast::<Manager>() };
+    // SAFETY: naming the calling thread; the text ends with NUL.
+    unsafe { libc::pthread_setname_np(libc::pthread_self(), c"rtm-reclaimer".as_ptr()) };
+    let Ok(participant) = manager.registry.join() else { return ptr::null_mut() };
+    // Freed at the end; lost, not dangling, if a cleanup ends the thread.
+    let work = Box::into_raw(Box::new(Work { departed: RefCell::new(None), participant }));
+    // SAFETY: freed only below, when nothing borrows it any more.
+    let at: &'static Work = unsafe { &*work };
+    let mut nap_ms = 1;
+    loop {
+        let mut next = next_cleanup(at);
+        while let Some((cleanup, context)) = next {
+            // SAFETY: the client gave the function for this use.
+            unsafe { cleanup(context) };
+            next = next_cleanup(at);
+        }
+        if !manager.reclaimer.sleep(at, &mut nap_ms) && at.participant.retired() == 0 {
+            break;
+        }
+    }
+    // SAFETY: made above; nothing borrows it.
+    drop(unsafe { Box::from_raw(work) });
+    ptr::null_mut()
+}
+
+/// Drops what may be dropped and finds the next cleanup that is due. The one before is over.
+fn next_cleanup(work: &'static Work) -> Option<Cleanup> {
+    let mut next = None;
+    call(|| {
+        let mut departed = work.departed.borrow_mut();
+        if departed.is_none() {
+            work.participant.collect();
+        }
+        let due = departed.get_or_insert_with(|| work.participant.departed());
+        if !EXITING.load(Ordering::Relaxed) {
+            next = due.next_departed().and_then(|client| cleanup_of(&client));
+        }
+        if next.is_none() {
+            *departed = None;
+        }
+        Ok(())
+    });
+    next
+}
+
+fn cleanup_of(client: &Client) -> Option<Cleanup> {
+    Some((client.cleanup?, client.context()))
+}
+
+/// Returns when every read section that any thread was inside at the call has been left.
+///
+/// @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section or a cleanup function;
+///   ERROR_NOT_ENOUGH_MEMORY.
+///
+/// A section that is entered during the call may delay it further. Blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RtmxSynchronize() -> DWORD {
+    call(|| {
+        let Some(manager) = manager::existing() else { return Ok(()) };
+        let participant = thread::record(manager)?.section.participant();
+        participant.synchronize().map_err(wait_code)
+    })
+}
+
+/// Returns when every read section that any thread was inside at the call has been left and everything
+/// that was deregistered before the call has been cleaned up: what a plugin calls before it is
+/// unloaded. Runs cleanup functions itself, on this thread.
+///
+/// @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section or a cleanup function;
+///   ERROR_NOT_ENOUGH_MEMORY.
+///
+/// Blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RtmxFlush() -> DWORD {
+    let mut code = call(begin_flush);
+    while code == NO_ERROR {
+        let mut next = None;
+        code = call(|| next_of_flush(&mut next));
+        let Some((cleanup, context)) = next else { break };
+        // SAFETY: the client gave the function for this use.
+        unsafe { cleanup(context) };
+    }
+    code
+}
+
+fn begin_flush() -> Outcome {
+    let Some(manager) = manager::existing() else { return Ok(()) };
+    let record = thread::record(manager)?;
+    let flushing = record.section.participant().begin_flush().map_err(wait_code)?;
+    *record.flushing.borrow_mut() = Some(flushing);
+    Ok(())
+}
+
+fn next_of_flush(next: &mut Option<Cleanup>) -> Outcome {
+    let Some(manager) = manager::existing() else { return Ok(()) };
+    let record = thread::record(manager)?;
+    let mut flushing = record.flushing.borrow_mut();
+    while let Some(client) = flushing.as_mut().and_then(|flushing| flushing.next_departed()) {
+        *next = cleanup_of(&client);
+        if next.is_some() {
+            return Ok(());
+        }
+    }
+    *flushing = None;
+    Ok(())
+}
+
+fn wait_code(error: WaitError) -> DWORD {
+    match error {
+        WaitError::InsideSection | WaitError::InsideDrop => ERROR_POSSIBLE_DEADLOCK,
+        WaitError::OutOfMemory => ERROR_NOT_ENOUGH_MEMORY,
+    }
+}
+
+/// Gives everything back to the system: memory, reader objects, the reclaimer thread. What is still to
+/// be cleaned up is cleaned up by the reclaimer thread first. The next registration starts afresh,
+/// with default limits; handles from before stay invalid.
+///
+/// @return NO_ERROR (also if there is nothing to give back); ERROR_BUSY an entity is registered or
+///   referenced, or a thread or reader is inside a read section; ERROR_POSSIBLE_DEADLOCK called inside
+///   a read section or a cleanup function. On failure nothing has changed.
+///
+/// The caller promises that no other thread is in any call of this library, RtmGetEntityInfo included,
+/// or makes one until this returns. Blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RtmxShutdown() -> DWORD {
+    call(|| {
+        let Some(manager) = manager::existing() else { return Ok(()) };
+        let participant = thread::record(manager)?.section.participant();
+        participant.may_wait().map_err(wait_code)?;
+        if !participant.is_idle() {
+            return Err(ERROR_BUSY);
+        }
+        manager.reclaimer.stop();
+        thread::forget_mine();
+        // SAFETY: the caller promises that nobody else is here; the reclaimer is gone.
+        unsafe { manager::take(manager) };
+        Ok(())
+    })
+}
+
+fn with_signals_blocked<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: a signal set is plain memory.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    let mut before = all;
+    // SAFETY: a place for a signal set.
+    unsafe { libc::sigfillset(&mut all) };
+    // SAFETY: as above; changes the calling thread's mask.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before) };
+    let result = f();
+    // SAFETY: as above; restores it.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut()) };
+    result
+}
+
+fn futex_wait(word: &AtomicU32, expected: u32, timeout_ms: Option<u32>) {
+    let timeout = timeout_ms.map(|ms| libc::timespec {
+        tv_sec: i64::from(ms / 1000),
+        tv_nsec: i64::from(ms % 1000) * 1_000_000,
+    });
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the word is alive for the call; NULL or a timespec that is.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            expected,
+            timeout,
+        )
+    };
+}
+
+fn futex_wake(word: &AtomicU32) {
+    // SAFETY: the word's address is only compared.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            1,
+        )
+    };
+}

@@ -1,0 +1,244 @@
+//! Figures, limits, version, texts, the log function.
+
+use crate::boundary::{Outcome, call, required, set_log};
+use crate::manager;
+use crate::thread;
+use crate::types::*;
+use std::ffi::{CStr, c_char};
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+/// Changes whenever a program built against an older header might not run with the library.
+pub const RTMX_ABI_NUMBER: UINT = 1;
+
+/// Copies figures of this moment, each exact for itself.
+///
+/// @param Statistics  out: the figures. Required.
+/// @param Size        in: sizeof(RTMX_STATISTICS) as the caller knows it. A library that knows fewer
+///   figures fills the rest with 0.
+///
+/// @return NO_ERROR; ERROR_INVALID_PARAMETER Statistics NULL or misaligned, or Size 0;
+///   ERROR_NOT_ENOUGH_MEMORY.
+///
+/// Any thread. Lock-free; walks all threads' records. Allocates only in a thread's first call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RtmxGetStatistics(Statistics: PRTMX_STATISTICS, Size: UINT) -> DWORD {
+    call(|| {
+        required(Statistics)?;
+        let figures = match manager::existing() {
+            None => RTMX_STATISTICS::default(),
+            Some(manager) => {
+                let now = thread::record(manager)?.section.participant().statistics();
+                RTMX_STATISTICS {
+                    Live: now.live,
+                    Referenced: now.referenced,
+                    Retired: now.retired,
+                    RetiredPeak: now.retired_peak,
+                    Reclaimed: now.reclaimed,
+                    Registered: now.registered,
+                    Deregistered: now.deregistered,
+                    ExhaustedSlots: now.exhausted_slots,
+                    Chunks: now.chunks,
+                    Bytes: now.bytes,
+                    IndexBytes: now.index_bytes,
+                    Tables: now.tables,
+                    Inside: now.inside,
+                }
+            }
+        };
+        // SAFETY: checked above; the caller says how large its structure is.
+        unsafe { copy_sized(&figures, Statistics, Size) }
+    })
+}
+
+/// Copies the limits in force.
+///
+/// @param Limits  out: the limits. Required.
+/// @param Size    in: sizeof(RTMX_LIMITS) as the caller knows it.
+///
+/// @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, or Size 0;
+///   ERROR_NOT_ENOUGH_MEMORY.
+///
+/// Any thread. Wait-free after the thread's first call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RtmxGetLimits(Limits: PRTMX_LIMITS, Size: UINT) -> DWORD {
+    call(|| {
+        required(Limits)?;
+        let manager = manager::get()?;
+        let now = manager.registry.limits();
+        let limits = RTMX_LIMITS {
+            MaxEntities: now.entities,
+            MaxInstances: now.instances,
+            MaxReferences: now.references,
+            MaxOpaquePointers: manager.max_opaque_pointers.load(Ordering::Relaxed),
+            MaxBacklog: now.backlog,
+        };
+        // SAFETY: checked above; the caller says how large its structure is.
+        unsafe { copy_sized(&limits, Limits, Size) }
+    })
+}
+
+/// Replaces all limits at once. A limit below what there is stops additions and removes nothing. In
+/// force until RtmxShutdown.
+///
+/// @param Limits  in: the limits; get them first and change what you want changed. Required.
+/// @param Size    in: sizeof(RTMX_LIMITS) as the caller knows it.
+///
+/// @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, Size smaller than the first
+///   version of the structure, MaxEntities above 2^28, or MaxReferences above 2^29 - 1;
+///   ERROR_NOT_SUPPORTED Size is larger than this library knows and what lies beyond is not 0;
+///   ERROR_NOT_ENOUGH_MEMORY. On failure nothing has changed.
+///
+/// Any thread. Lock-free; may allocate.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RtmxSetLimits(Limits: *const RTMX_LIMITS, Size: UINT) -> DWORD {
+    call(|| {
+        required(Limits)?;
+        let known = size_of::<RTMX_LIMITS>();
+        if (Size as usize) < known {
+            return Err(ERROR_INVALID_PARAMETER);
+        }
+        for index in known..Size as usize {
+            // SAFETY: the caller says that its structure is that large.
+            let byte = unsafe { Limits.cast::<u8>().add(index) };
+            // SAFETY: as above.
+            if unsafe { byte.read() } != 0 {
+                return Err(ERROR_NOT_SUPPORTED);
+            }
+        }
+        // SAFETY: checked above.
+        let limits = unsafe { Limits.read() };
+        let most = rtm_core::Limits::default();
+        if limits.MaxEntities > most.entities || limits.MaxReferences > most.references {
+            return Err(ERROR_INVALID_PARAMETER);
+        }
+        let manager = manager::get()?;
+        let new = rtm_core::Limits {
+            entities: limits.MaxEntities,
+            instances: limits.MaxInstances,
+            references: limits.MaxReferences,
+            backlog: limits.MaxBacklog,
+        };
+        thread::record(manager)?.section.participant().set_limits(new);
+        manager.max_opaque_pointers.store(limits.MaxOpaquePointers, Ordering::Relaxed);
+        Ok(())
+    })
+}
+
+/// Copies `from` to a caller's structure of `size` bytes: what fits, and 0 beyond what is known.
+///
+/// # Safety
+/// `to` leads to `size` bytes.
+unsafe fn copy_sized<T>(from: &T, to: *mut T, size: UINT) -> Outcome {
+    let (size, known) = (size as usize, size_of::<T>());
+    if size == 0 {
+        return Err(ERROR_INVALID_PARAMETER);
+    }
+    let from = ptr::from_ref(from).cast::<u8>();
+    // SAFETY: no more than either side has.
+    unsafe { ptr::copy_nonoverlapping(from, to.cast::<u8>(), size.min(known)) };
+    if size > known {
+        // SAFETY: the caller says that its structure is that large.
+        let rest = unsafe { to.cast::<u8>().add(known) };
+        // SAFETY: as above.
+        unsafe { rest.write_bytes(0, size - known) };
+    }
+    Ok(())
+}
+
+/// The library's version.
+///
+/// @param Major, Minor, Patch  out: its parts; each may be NULL.
+///
+/// @return NO_ERROR; ERROR_INVALID_PARAMETER a pointer is misaligned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RtmxGetVersion(Major: PUINT, Minor: PUINT, Patch: PUINT) -> DWORD {
+    call(|| {
+        let parts = [
+            (Major, env!("CARGO_PKG_VERSION_MAJOR")),
+            (Minor, env!("CARGO_PKG_VERSION_MINOR")),
+            (Patch, env!("CARGO_PKG_VERSION_PATCH")),
+        ];
+        for (place, _) in parts {
+            crate::boundary::optional(place)?;
+        }
+        for (place, text) in parts {
+            if !place.is_null() {
+                // SAFETY: checked above.
+                unsafe { place.write(text.parse().map_err(|_| ERROR_INTERNAL_ERROR)?) };
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The ABI number of the library: compare it with RTMX_ABI_NUMBER of the header.
+///
+/// @return the number. Works in any process and at any time, a signal handler included.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RtmxGetAbiNumber() -> UINT {
+    RTMX_ABI_NUMBER
+}
+
+/// What a code means, in one English sentence with what to do about it.
+///
+/// @return a text that is always there; for an unknown code one that says so. Works in any process and
+///   at any time, a signal handler included.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RtmxErrorText(Code: DWORD) -> *const c_char {
+    let text: &CStr = match Code {
+        NO_ERROR => c"Done.",
+        ERROR_FILE_NOT_FOUND => c"Not used: this library reads no configuration file.",
+        ERROR_BAD_CONFIGURATION => c"Not used: this library reads no configuration file.",
+        ERROR_ACCESS_DENIED => c"The object belongs to another entity.",
+        ERROR_INVALID_HANDLE => {
+            c"A handle names nothing that this call accepts: stale, of another kind, table or library."
+        }
+        ERROR_NOT_ENOUGH_MEMORY => c"Memory could not be had; nothing has changed, try again later.",
+        ERROR_INVALID_DATA => c"An entity exports at most 32 methods.",
+        ERROR_NOT_SUPPORTED => c"This library does not know what was asked for.",
+        ERROR_INVALID_PARAMETER => {
+            c"A required pointer is NULL or misaligned, a size is too small, or a value out of range."
+        }
+        ERROR_INSUFFICIENT_BUFFER => c"There are more entries than the arrays have room for.",
+        ERROR_NOT_LOCKED => c"Not inside a read section: call RtmxEnter or RtmxReaderEnter first.",
+        ERROR_BUSY => {
+            c"In use: deregister and release entities and leave read sections first."
+        }
+        ERROR_ALREADY_EXISTS => {
+            c"This id is registered in this instance and family: deregister it first."
+        }
+        ERROR_POSSIBLE_DEADLOCK => {
+            c"Not here: the call would wait for this very thread (read section, cleanup function)."
+        }
+        ERROR_INTERNAL_ERROR => {
+            c"A defect of the library was caught; RtmxSetLogFunction tells where. Please report it."
+        }
+        ERROR_NO_SYSTEM_RESOURCES => {
+            c"A limit is reached, or a reader stays inside a section: see RTMX_LIMITS, RTMX_STATISTICS."
+        }
+        ERROR_INVALID_STATE => {
+            c"A forked child cannot use the library that its parent has used: exec a new program."
+        }
+        _ => c"Not a code of this library.",
+    };
+    text.as_ptr()
+}
+
+/// Sets the function that is told of defects caught inside the library (they are answered with
+/// ERROR_INTERNAL_ERROR). The library itself never prints anything.
+///
+/// @param LogFunction  in: the function, or NULL for none. It may be called by any thread, also for a
+///   moment after it has been replaced.
+/// @param Context      in: passed to it.
+///
+/// @return NO_ERROR.
+///
+/// Any thread. Blocks shortly; allocates nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RtmxSetLogFunction(LogFunction: RTMX_LOG, Context: PVOID) -> DWORD {
+    call(|| {
+        set_log(LogFunction, Context);
+        Ok(())
+    })
+}

@@ -1,0 +1,682 @@
+/*
+ * rtmv2.h - the Routing Table Manager, version 2, for Linux.
+ *
+ * Generated from the sources of rtm by cbindgen: do not edit. SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * WHAT THIS IS
+ *   Routing protocols inside one process register as entities with a routing table (an instance and an
+ *   address family), look each other up by handle, and deregister, from any number of threads at once.
+ *   The functions named Rtm... are RTMv2's; those named Rtmx... are extensions of this library.
+ *
+ * HANDLES
+ *   A handle is an opaque token, never an address. It names one registration for ever: NULL, stale,
+ *   forged and foreign values are answered with ERROR_INVALID_HANDLE and nothing else happens. A made-up
+ *   or foreign number passes for a live handle with a probability of (live entities) / 2^60.
+ *
+ * RETURN VALUES
+ *   Every function but RtmxGetAbiNumber and RtmxErrorText returns 0 (NO_ERROR) or a code from below. On
+ *   failure outputs are untouched unless the function says otherwise. Arguments are checked in this order:
+ *   registration handle, pointers, flags and sizes, other handles, state.
+ *   ERROR_INTERNAL_ERROR (a defect of the library) and ERROR_INVALID_STATE (a forked child) may come from
+ *   any function and are not listed again.
+ *
+ * WHAT MAY BE CALLED WHERE
+ *                                    read section   cleanup function   signal handler   forked child
+ *   RtmGetEntityInfo,
+ *     RtmReleaseEntityInfo           yes            yes                yes              error
+ *   RtmRegisterEntity, RtmDeregisterEntity,
+ *     RtmGetRegisteredEntities, RtmReleaseEntities,
+ *     RtmReferenceHandles            yes            yes                no               error
+ *   RtmxEnter, RtmxLeave, RtmxQuiescent,
+ *     RtmxGetContext(s), RtmxReader...
+ *                                    yes            yes                no               error
+ *   RtmxSynchronize, RtmxFlush,
+ *     RtmxShutdown                   refused        refused            no               error
+ *   RtmxGetAbiNumber, RtmxErrorText  yes            yes                yes              yes
+ *   all others                       yes            yes                no               error
+ *   "refused": ERROR_POSSIBLE_DEADLOCK. "error": ERROR_INVALID_STATE. "no": the effect is undefined.
+ *
+ * THREADS
+ *   Any thread may call anything at any time, also threads that end at any moment: what a thread was
+ *   inside of is left for it. Only RtmxShutdown asks that nobody else is in a call. No function is to be
+ *   left by longjmp, a C++ exception or asynchronous cancellation.
+ *
+ * LIFE OF A CONTEXT
+ *   RtmxRegisterEntity(..., Context, Cleanup, ...)   the library lends Context to readers
+ *   RtmxEnter(); RtmxGetContext(h, &c); use c; RtmxLeave();
+ *   RtmDeregisterEntity(h)                           nobody new finds it
+ *   Cleanup(Context), later, or within RtmxFlush()   nobody has it any more
+ */
+
+#ifndef RTMV2_H
+#define RTMV2_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Basic types. An application that has its own (a Windows compatibility layer) defines RTM_NO_BASIC_TYPES
+ * before it includes this header. They must have these widths: checked below.
+ */
+#ifndef RTM_NO_BASIC_TYPES
+typedef uint32_t DWORD, *PDWORD;
+typedef int32_t INT;
+typedef uint32_t UINT, *PUINT;
+typedef uint32_t ULONG, *PULONG;
+typedef uint64_t ULONGLONG;
+typedef uint16_t USHORT;
+typedef uint8_t UCHAR, *PUCHAR;
+typedef int32_t BOOL;
+typedef void *PVOID;
+typedef void *HANDLE;
+#ifndef VOID
+#define VOID void
+#endif
+#ifndef WINAPI
+#define WINAPI
+#endif
+#ifndef FALSE
+#define FALSE 0
+#endif
+#ifndef TRUE
+#define TRUE 1
+#endif
+#endif /* RTM_NO_BASIC_TYPES */
+
+/* A negative array size here means that a basic type has the wrong width. */
+typedef char RTM_CHECK_DWORD[sizeof(DWORD) == 4 ? 1 : -1];
+typedef char RTM_CHECK_UINT[sizeof(UINT) == 4 ? 1 : -1];
+typedef char RTM_CHECK_ULONG[sizeof(ULONG) == 4 ? 1 : -1];
+typedef char RTM_CHECK_ULONGLONG[sizeof(ULONGLONG) == 8 ? 1 : -1];
+typedef char RTM_CHECK_USHORT[sizeof(USHORT) == 2 ? 1 : -1];
+typedef char RTM_CHECK_BOOL[sizeof(BOOL) == 4 ? 1 : -1];
+typedef char RTM_CHECK_HANDLE[sizeof(HANDLE) == 8 ? 1 : -1];
+
+#ifndef RTM_API
+#define RTM_API
+#endif
+
+/* Codes. Those from 158 on that RTMv2 does not document are this library's use of Win32 codes. */
+#ifndef NO_ERROR
+#define NO_ERROR 0                      /* done */
+#endif
+#ifndef ERROR_INVALID_HANDLE
+#define ERROR_FILE_NOT_FOUND 2          /* not used here */
+#define ERROR_ACCESS_DENIED 5           /* the object belongs to another entity */
+#define ERROR_INVALID_HANDLE 6          /* stale, forged, foreign, of another kind or table */
+#define ERROR_NOT_ENOUGH_MEMORY 8       /* nothing has changed */
+#define ERROR_INVALID_DATA 13           /* more than 32 methods */
+#define ERROR_NOT_SUPPORTED 50
+#define ERROR_INVALID_PARAMETER 87      /* NULL, misaligned, out of range */
+#define ERROR_INSUFFICIENT_BUFFER 122
+#define ERROR_NOT_LOCKED 158            /* not inside a read section */
+#define ERROR_BUSY 170                  /* in use */
+#define ERROR_ALREADY_EXISTS 183
+#define ERROR_POSSIBLE_DEADLOCK 1131    /* the call would wait for its own thread */
+#define ERROR_INTERNAL_ERROR 1359       /* a defect of the library was caught */
+#define ERROR_NO_SYSTEM_RESOURCES 1450  /* a limit is reached */
+#define ERROR_BAD_CONFIGURATION 1610    /* not used here */
+#define ERROR_INVALID_STATE 5023        /* forked child */
+#endif
+
+/* Changes whenever a program built against an older header might not run with the library. */
+#define RTMX_ABI_NUMBER 1
+
+#define RTM_MAX_VIEWS 32
+#define RTM_VIEW_MASK_SIZE 0x20
+
+#define RTM_VIEW_ID_UCAST 0
+#define RTM_VIEW_ID_MCAST 1
+#define RTM_VIEW_MASK_NONE 0x00000000u
+#define RTM_VIEW_MASK_ANY 0x00000000u
+#define RTM_VIEW_MASK_UCAST 0x00000001u
+#define RTM_VIEW_MASK_MCAST 0x00000002u
+#define RTM_VIEW_MASK_ALL 0xFFFFFFFFu
+
+#define METHOD_TYPE_ALL_METHODS 0xFFFFFFFFu
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef HANDLE RTM_ENTITY_HANDLE, *PRTM_ENTITY_HANDLE;
+typedef DWORD RTM_VIEW_SET, *PRTM_VIEW_SET;
+typedef DWORD RTM_ENTITY_METHOD_TYPE, *PRTM_ENTITY_METHOD_TYPE;
+
+/* An entity's identity: two numbers, compared for equality only, or both as one. */
+__extension__ typedef struct _RTM_ENTITY_ID {
+    union {
+        struct {
+            ULONG EntityProtocolId; /* which protocol */
+            ULONG EntityInstanceId; /* which of its registrations */
+        };
+        ULONGLONG EntityId; /* both; on a little-endian machine the protocol is the low half */
+    };
+} RTM_ENTITY_ID, *PRTM_ENTITY_ID;
+
+/* Where an entity is registered, and as what. Holds no handle. */
+typedef struct _RTM_ENTITY_INFO {
+    USHORT RtmInstanceId; /* usually 0; instances share nothing */
+    USHORT AddressFamily; /* AF_INET or AF_INET6 of this platform */
+    RTM_ENTITY_ID EntityId;
+} RTM_ENTITY_INFO, *PRTM_ENTITY_INFO;
+
+/* What a routing table offers; constant for the life of the table. */
+typedef struct _RTM_REGN_PROFILE {
+    UINT MaxNextHopsInRoute; /* most next hops of a route */
+    UINT MaxHandlesInEnum;   /* most items one enumeration call may ask for */
+    RTM_VIEW_SET ViewsSupported;
+    UINT NumberOfViews;      /* bits set in ViewsSupported */
+} RTM_REGN_PROFILE, *PRTM_REGN_PROFILE;
+
+/* Kinds of event. */
+typedef enum _RTM_EVENT_TYPE {
+    RTM_ENTITY_REGISTERED = 0,
+    RTM_ENTITY_DEREGISTERED = 1,
+    RTM_ROUTE_EXPIRED = 2,
+    RTM_CHANGE_NOTIFICATION = 3
+} RTM_EVENT_TYPE, *PRTM_EVENT_TYPE;
+
+/* An entity's event callback. Stored at registration; this version does not call it yet. */
+typedef DWORD(WINAPI _EVENT_CALLBACK)(RTM_ENTITY_HANDLE RtmRegHandle, RTM_EVENT_TYPE EventType,
+                                      PVOID Context1, PVOID Context2);
+typedef _EVENT_CALLBACK *RTM_EVENT_CALLBACK, **PRTM_EVENT_CALLBACK;
+
+/* Input and output of exported methods; variable length. */
+typedef struct _RTM_ENTITY_METHOD_INPUT {
+    RTM_ENTITY_METHOD_TYPE MethodType;
+    UINT InputSize;
+    UCHAR InputData[1];
+} RTM_ENTITY_METHOD_INPUT, *PRTM_ENTITY_METHOD_INPUT;
+
+typedef struct _RTM_ENTITY_METHOD_OUTPUT {
+    RTM_ENTITY_METHOD_TYPE MethodType;
+    DWORD MethodStatus;
+    UINT OutputSize;
+    UCHAR OutputData[1];
+} RTM_ENTITY_METHOD_OUTPUT, *PRTM_ENTITY_METHOD_OUTPUT;
+
+/* An exported method. Stored at registration; this version does not call it yet. */
+typedef VOID(WINAPI _ENTITY_METHOD)(RTM_ENTITY_HANDLE CallerHandle, RTM_ENTITY_HANDLE CalleeHandle,
+                                    RTM_ENTITY_METHOD_INPUT *Input, RTM_ENTITY_METHOD_OUTPUT *Output);
+typedef _ENTITY_METHOD *RTM_ENTITY_EXPORT_METHOD, **PRTM_ENTITY_EXPORT_METHOD;
+
+/* A method table; variable length. Methods[i] is the method of bit 1 << i, NULL a hole. */
+typedef struct _RTM_ENTITY_EXPORT_METHODS {
+    UINT NumMethods; /* at most 32 */
+    RTM_ENTITY_EXPORT_METHOD Methods[1];
+} RTM_ENTITY_EXPORT_METHODS, *PRTM_ENTITY_EXPORT_METHODS;
+
+/* Called once with an entity's context when nobody has it any more: see RtmxRegisterEntity. */
+typedef VOID(WINAPI *RTMX_CLEANUP)(PVOID Context);
+
+/* Called with a text about a defect that was caught: see RtmxSetLogFunction. */
+typedef VOID(WINAPI *RTMX_LOG)(PVOID Context, const char *Text);
+
+/* A reader object: see RtmxCreateReader. */
+typedef HANDLE RTMX_READER_HANDLE, *PRTMX_READER_HANDLE;
+
+/* Figures of one moment; counts of entities unless said otherwise. Grows at its end. */
+typedef struct _RTMX_STATISTICS {
+    ULONGLONG Live;           /* registered now */
+    ULONGLONG Referenced;     /* deregistered, still referenced */
+    ULONGLONG Retired;        /* deregistered, not reclaimed yet */
+    ULONGLONG RetiredPeak;    /* the most that Retired has been */
+    ULONGLONG Reclaimed;      /* reclaimed so far */
+    ULONGLONG Registered;     /* registrations so far */
+    ULONGLONG Deregistered;   /* deregistrations so far */
+    ULONGLONG ExhaustedSlots; /* slots used up for ever, after 2^32 entities each */
+    ULONGLONG Chunks;         /* chunks of 512 slots */
+    ULONGLONG Bytes;          /* bytes of chunks, directory and indexes */
+    ULONGLONG IndexBytes;     /* bytes of the indexes alone */
+    ULONGLONG Tables;         /* routing tables */
+    ULONGLONG Inside;         /* threads and readers inside a read section */
+} RTMX_STATISTICS, *PRTMX_STATISTICS;
+
+/* What the registry may hold. Grows at its end. */
+typedef struct _RTMX_LIMITS {
+    UINT MaxEntities;       /* registered at a time; default and most 2^28 */
+    UINT MaxInstances;      /* instances with a table; default 65,536 */
+    UINT MaxReferences;     /* on one entity; default and most 2^29 - 1 */
+    UINT MaxOpaquePointers; /* entities with an opaque pointer, in all tables; default 1,024 */
+    ULONGLONG MaxBacklog;   /* deregistered and not reclaimed; default 2^20; see RtmRegisterEntity */
+} RTMX_LIMITS, *PRTMX_LIMITS;
+
+/*
+ * Registers an entity with a routing table: the first call of every client.
+ *
+ * @param RtmEntityInfo  in: instance, address family (AF_INET or AF_INET6) and id. Required.
+ * @param ExportMethods  in: methods to export, or NULL. Copied.
+ * @param EventCallback  in: event callback, or NULL.
+ * @param ReserveOpaquePointer  in: TRUE reserves an opaque pointer.
+ * @param RtmRegProfile  out: what the table offers. Required.
+ * @param RtmRegHandle   out: the handle, never NULL. Required.
+ *
+ * Methods and callback are checked and stored; this version does not call them yet.
+ *
+ * @return NO_ERROR;
+ *   ERROR_INVALID_PARAMETER a required pointer is NULL or misaligned, or the address family is not
+ *   supported;
+ *   ERROR_INVALID_DATA more than 32 methods;
+ *   ERROR_ALREADY_EXISTS the id is registered in this instance and family, or is being registered or
+ *   deregistered just now;
+ *   ERROR_NO_SYSTEM_RESOURCES a limit is reached (entities, instances, opaque pointers), or too many
+ *   departed entities wait for a reader that stays inside: see RTMX_LIMITS;
+ *   ERROR_NOT_ENOUGH_MEMORY.
+ *   On failure nothing is registered and the outputs are untouched.
+ *
+ * The same id may be registered once in each instance and family. Ownership: the registration is the
+ * caller's until RtmDeregisterEntity. Any thread. Lock-free; may allocate.
+ */
+RTM_API DWORD RtmRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
+                                PRTM_ENTITY_EXPORT_METHODS ExportMethods,
+                                RTM_EVENT_CALLBACK EventCallback,
+                                BOOL ReserveOpaquePointer,
+                                PRTM_REGN_PROFILE RtmRegProfile,
+                                PRTM_ENTITY_HANDLE RtmRegHandle);
+
+/*
+ * As RtmRegisterEntity, with a context pointer that others look up by the entity's handle, and an
+ * optional cleanup function for it.
+ *
+ * @param Context  in: any pointer; found by RtmxGetContext until deregistration takes effect.
+ * @param Cleanup  in: called exactly once with Context after the entity has been deregistered and the
+ *   last read section that could hold the pointer has been left; NULL for none.
+ *
+ * Cleanup runs on the library's reclaimer thread ("rtm-reclaimer", started by the first registration
+ * that has a cleanup function, all signals blocked) or inside RtmxFlush; with no lock of the library
+ * held, never inside another client's call, never in a forked child, and not when the process exits
+ * unless it was flushed. It must return, may call anything but the waiting functions (which answer
+ * ERROR_POSSIBLE_DEADLOCK there), and may register and deregister entities.
+ *
+ * @return as RtmRegisterEntity; ERROR_NO_SYSTEM_RESOURCES also if the reclaimer thread cannot be
+ *   started. If registration fails, Cleanup is not called: Context stays the caller's.
+ *
+ * Any thread. Lock-free but for the start of the reclaimer thread; may allocate.
+ */
+RTM_API DWORD RtmxRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
+                                 PRTM_ENTITY_EXPORT_METHODS ExportMethods,
+                                 RTM_EVENT_CALLBACK EventCallback,
+                                 BOOL ReserveOpaquePointer,
+                                 PVOID Context,
+                                 RTMX_CLEANUP Cleanup,
+                                 PRTM_REGN_PROFILE RtmRegProfile,
+                                 PRTM_ENTITY_HANDLE RtmRegHandle);
+
+/*
+ * Ends a registration. Its handle is dead for ever.
+ *
+ * When it returns, no look-up finds the entity or its context any more, and its id is free. What
+ * other threads hold inside their read sections they keep until they leave. A context with a cleanup
+ * function is cleaned up later: call RtmxFlush before you free or unload what it needs. References
+ * that others hold keep the handle describable (RtmGetEntityInfo) and nothing else.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE not a live registration: stale, forged, of another kind, or
+ *   another thread deregisters it just now and wins.
+ *
+ * Any thread, also inside a read section and inside a cleanup function. Lock-free, never waits.
+ * Allocates only in a thread's first call.
+ */
+RTM_API DWORD RtmDeregisterEntity(RTM_ENTITY_HANDLE RtmRegHandle);
+
+/*
+ * Lists the entities registered with the caller's instance and family, the caller included.
+ *
+ * @param RtmRegHandle   in: the caller's registration.
+ * @param NumEntities    in: capacity of the arrays; out: entries stored, or, if the capacity was 0,
+ *   how many there are. Required.
+ * @param EntityHandles  out: handles, each with one reference that the caller gives back with
+ *   RtmReleaseEntities; or NULL.
+ * @param EntityInfos    out: information, parallel to EntityHandles; or NULL.
+ *
+ * @return NO_ERROR everything fitted;
+ *   ERROR_INSUFFICIENT_BUFFER the capacity was too small; with a capacity above 0, that many entries
+ *   are stored and referenced all the same;
+ *   ERROR_INVALID_HANDLE RtmRegHandle is not a live registration;
+ *   ERROR_INVALID_PARAMETER NumEntities NULL, or a pointer misaligned;
+ *   ERROR_NO_SYSTEM_RESOURCES an entity has the most references it may have;
+ *   ERROR_NOT_ENOUGH_MEMORY. On these four nothing is stored or referenced.
+ *
+ * Shows, once each and in no particular order, every entity that was registered before the call and
+ * is not deregistered during it. Any thread. Lock-free; allocates only in a thread's first call.
+ */
+RTM_API DWORD RtmGetRegisteredEntities(RTM_ENTITY_HANDLE RtmRegHandle,
+                                       PUINT NumEntities,
+                                       PRTM_ENTITY_HANDLE EntityHandles,
+                                       PRTM_ENTITY_INFO EntityInfos);
+
+/*
+ * Gives references on entities back.
+ *
+ * @param RtmRegHandle   in: the caller's registration.
+ * @param NumEntities    in: number of handles, may be 0.
+ * @param EntityHandles  in: the handles; may be NULL if there are none. Not written.
+ *
+ * @return NO_ERROR;
+ *   ERROR_INVALID_HANDLE RtmRegHandle is not a live registration (then nothing is released), or an
+ *   element is bad, of another table or has no reference (then the others are released);
+ *   ERROR_INVALID_PARAMETER NULL or misaligned array with a count above 0.
+ *
+ * Never ends a registration. Any thread. Lock-free; allocates only in a thread's first call.
+ */
+RTM_API DWORD RtmReleaseEntities(RTM_ENTITY_HANDLE RtmRegHandle,
+                                 UINT NumEntities,
+                                 PRTM_ENTITY_HANDLE EntityHandles);
+
+/*
+ * Describes an entity.
+ *
+ * @param RtmRegHandle  in: the caller's registration.
+ * @param EntityHandle  in: the entity, of the same table; may be the caller itself. Also one that
+ *   has been deregistered and is still referenced.
+ * @param EntityInfo    out: its information. Required.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE a handle is bad; ERROR_INVALID_PARAMETER EntityInfo NULL or
+ *   misaligned.
+ *
+ * Takes no reference. Any thread, inside a section, a callback, a cleanup or a SIGNAL HANDLER: it uses
+ * no guard, no thread-local data, no memory and no lock, and never retries (an entity that changes
+ * under it reads as invalid). Wait-free.
+ */
+RTM_API DWORD RtmGetEntityInfo(RTM_ENTITY_HANDLE RtmRegHandle,
+                               RTM_ENTITY_HANDLE EntityHandle,
+                               PRTM_ENTITY_INFO EntityInfo);
+
+/*
+ * Gives a structure from RtmGetEntityInfo back. It holds no handle, so nothing happens; call it for
+ * symmetry, once, twice or never.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE RtmRegHandle is not a live registration;
+ *   ERROR_INVALID_PARAMETER EntityInfo NULL or misaligned. The structure is not looked at.
+ *
+ * Any thread, also a signal handler. Wait-free.
+ */
+RTM_API DWORD RtmReleaseEntityInfo(RTM_ENTITY_HANDLE RtmRegHandle,
+                                   PRTM_ENTITY_INFO EntityInfo);
+
+/*
+ * Takes one more reference on each object: all of them or, on failure, none.
+ *
+ * @param RtmRegHandle  in: the caller's registration.
+ * @param NumHandles    in: number of handles, may be 0. A handle listed twice gets two references.
+ * @param RtmHandles    in: handles of counted objects of the caller's table (entities, in this
+ *   version); may be NULL if there are none.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE a handle is bad; ERROR_INVALID_PARAMETER NULL or misaligned
+ *   array with a count above 0; ERROR_NO_SYSTEM_RESOURCES an object has the most references it may
+ *   have (RTMX_LIMITS).
+ *
+ * Give them back with the release call of the object's kind (RtmReleaseEntities). Works on a
+ * deregistered entity that is still referenced. Any thread. Lock-free; allocates only in a thread's
+ * first call.
+ */
+RTM_API DWORD RtmReferenceHandles(RTM_ENTITY_HANDLE RtmRegHandle,
+                                  UINT NumHandles,
+                                  HANDLE *RtmHandles);
+
+/*
+ * Enters a read section on this thread: what is looked up inside stays valid until it is left.
+ * Nestable; each call needs its RtmxLeave.
+ *
+ * @return NO_ERROR; ERROR_NOT_ENOUGH_MEMORY, ERROR_NO_SYSTEM_RESOURCES (only in a thread's first
+ *   call).
+ *
+ * A thread that stays inside keeps departed entities from being reclaimed and in the end others from
+ * registering (RTMX_LIMITS.MaxBacklog): leave, or call RtmxQuiescent, now and then, and do not sleep
+ * inside. A thread that ends inside leaves by itself. Any thread, not a signal handler. Wait-free but
+ * for the first call, which allocates, and each 128th, which walks all members (lock-free).
+ */
+RTM_API DWORD RtmxEnter(void);
+
+/*
+ * Leaves a read section of this thread.
+ *
+ * @return NO_ERROR; ERROR_NOT_LOCKED the thread is not inside.
+ *
+ * Wait-free, allocates nothing.
+ */
+RTM_API DWORD RtmxLeave(void);
+
+/*
+ * Lets go of everything this thread has looked up and stays inside: for loops that never leave.
+ *
+ * @return NO_ERROR; ERROR_NOT_LOCKED the thread is not inside; ERROR_POSSIBLE_DEADLOCK the section is
+ *   nested in another one, whose pointers would be lost.
+ *
+ * Wait-free, allocates nothing.
+ */
+RTM_API DWORD RtmxQuiescent(void);
+
+/*
+ * Looks up the context pointer of an entity. Valid until the read section ends.
+ *
+ * @param EntityHandle  in: an entity of any table.
+ * @param Context       out: the pointer given to RtmxRegisterEntity (NULL for an entity that was
+ *   registered without one). Required.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE not registered (any more), whatever references there are;
+ *   ERROR_NOT_LOCKED the thread is not inside a read section; ERROR_INVALID_PARAMETER Context NULL or
+ *   misaligned.
+ *
+ * Wait-free, writes no shared memory, allocates nothing.
+ */
+RTM_API DWORD RtmxGetContext(RTM_ENTITY_HANDLE EntityHandle,
+                             PVOID *Context);
+
+/*
+ * Looks up the contexts of many entities at once; several times faster per handle than one by one
+ * when there are many entities.
+ *
+ * @param NumEntities    in: number of handles, may be 0.
+ * @param EntityHandles  in: the handles; may be NULL if there are none.
+ * @param Contexts       out: a context for each handle, NULL where the handle is bad; may be NULL if
+ *   there are none.
+ * @param NumFound       out: how many handles were good; or NULL.
+ *
+ * @return NO_ERROR all were good; ERROR_INVALID_HANDLE at least one was bad (the others are looked
+ *   up); ERROR_NOT_LOCKED, ERROR_INVALID_PARAMETER as RtmxGetContext, nothing is written.
+ *
+ * Wait-free, writes no shared memory, allocates nothing.
+ */
+RTM_API DWORD RtmxGetContexts(UINT NumEntities,
+                              PRTM_ENTITY_HANDLE EntityHandles,
+                              PVOID *Contexts,
+                              PUINT NumFound);
+
+/*
+ * Creates a reader object: read sections that are not tied to a thread's own. A reader saves the
+ * thread-local access of each call, and lets a worker keep a section of its own beside the thread's.
+ *
+ * @param Reader  out: its handle. Required.
+ *
+ * @return NO_ERROR; ERROR_NOT_ENOUGH_MEMORY; ERROR_INVALID_PARAMETER Reader NULL or misaligned.
+ *
+ * A reader is used by one thread at a time; a section of it is left by the thread that entered it.
+ * Using one from two threads at once is a defect of the caller with undefined effect. Blocks
+ * shortly; allocates about 3 KiB, kept for later readers when this one is deleted.
+ */
+RTM_API DWORD RtmxCreateReader(PRTMX_READER_HANDLE Reader);
+
+/*
+ * Deletes a reader object.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE not a reader; ERROR_BUSY inside a read section.
+ *
+ * Blocks shortly.
+ */
+RTM_API DWORD RtmxDeleteReader(RTMX_READER_HANDLE Reader);
+
+/*
+ * RtmxEnter for a reader object.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE not a reader.
+ *
+ * Allocates nothing.
+ */
+RTM_API DWORD RtmxReaderEnter(RTMX_READER_HANDLE Reader);
+
+/*
+ * RtmxLeave for a reader object.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE not a reader; ERROR_NOT_LOCKED not inside.
+ */
+RTM_API DWORD RtmxReaderLeave(RTMX_READER_HANDLE Reader);
+
+/*
+ * RtmxQuiescent for a reader object.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE not a reader; ERROR_NOT_LOCKED not inside;
+ *   ERROR_POSSIBLE_DEADLOCK nested.
+ */
+RTM_API DWORD RtmxReaderQuiescent(RTMX_READER_HANDLE Reader);
+
+/*
+ * RtmxGetContext inside a reader object's section.
+ *
+ * @return as RtmxGetContext; ERROR_INVALID_HANDLE also if Reader is not a reader.
+ */
+RTM_API DWORD RtmxReaderGetContext(RTMX_READER_HANDLE Reader,
+                                   RTM_ENTITY_HANDLE EntityHandle,
+                                   PVOID *Context);
+
+/*
+ * RtmxGetContexts inside a reader object's section.
+ *
+ * @return as RtmxGetContexts; ERROR_INVALID_HANDLE also if Reader is not a reader, then nothing is
+ *   written.
+ */
+RTM_API DWORD RtmxReaderGetContexts(RTMX_READER_HANDLE Reader,
+                                    UINT NumEntities,
+                                    PRTM_ENTITY_HANDLE EntityHandles,
+                                    PVOID *Contexts,
+                                    PUINT NumFound);
+
+/*
+ * Returns when every read section that any thread was inside at the call has been left.
+ *
+ * @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section or a cleanup function;
+ *   ERROR_NOT_ENOUGH_MEMORY.
+ *
+ * A section that is entered during the call may delay it further. Blocks.
+ */
+RTM_API DWORD RtmxSynchronize(void);
+
+/*
+ * Returns when every read section that any thread was inside at the call has been left and everything
+ * that was deregistered before the call has been cleaned up: what a plugin calls before it is
+ * unloaded. Runs cleanup functions itself, on this thread.
+ *
+ * @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section or a cleanup function;
+ *   ERROR_NOT_ENOUGH_MEMORY.
+ *
+ * Blocks.
+ */
+RTM_API DWORD RtmxFlush(void);
+
+/*
+ * Gives everything back to the system: memory, reader objects, the reclaimer thread. What is still to
+ * be cleaned up is cleaned up by the reclaimer thread first. The next registration starts afresh,
+ * with default limits; handles from before stay invalid.
+ *
+ * @return NO_ERROR (also if there is nothing to give back); ERROR_BUSY an entity is registered or
+ *   referenced, or a thread or reader is inside a read section; ERROR_POSSIBLE_DEADLOCK called inside
+ *   a read section or a cleanup function. On failure nothing has changed.
+ *
+ * The caller promises that no other thread is in any call of this library, RtmGetEntityInfo included,
+ * or makes one until this returns. Blocks.
+ */
+RTM_API DWORD RtmxShutdown(void);
+
+/*
+ * Copies figures of this moment, each exact for itself.
+ *
+ * @param Statistics  out: the figures. Required.
+ * @param Size        in: sizeof(RTMX_STATISTICS) as the caller knows it. A library that knows fewer
+ *   figures fills the rest with 0.
+ *
+ * @return NO_ERROR; ERROR_INVALID_PARAMETER Statistics NULL or misaligned, or Size 0;
+ *   ERROR_NOT_ENOUGH_MEMORY.
+ *
+ * Any thread. Lock-free; walks all threads' records. Allocates only in a thread's first call.
+ */
+RTM_API DWORD RtmxGetStatistics(PRTMX_STATISTICS Statistics,
+                                UINT Size);
+
+/*
+ * Copies the limits in force.
+ *
+ * @param Limits  out: the limits. Required.
+ * @param Size    in: sizeof(RTMX_LIMITS) as the caller knows it.
+ *
+ * @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, or Size 0;
+ *   ERROR_NOT_ENOUGH_MEMORY.
+ *
+ * Any thread. Wait-free after the thread's first call.
+ */
+RTM_API DWORD RtmxGetLimits(PRTMX_LIMITS Limits,
+                            UINT Size);
+
+/*
+ * Replaces all limits at once. A limit below what there is stops additions and removes nothing. In
+ * force until RtmxShutdown.
+ *
+ * @param Limits  in: the limits; get them first and change what you want changed. Required.
+ * @param Size    in: sizeof(RTMX_LIMITS) as the caller knows it.
+ *
+ * @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, Size smaller than the first
+ *   version of the structure, MaxEntities above 2^28, or MaxReferences above 2^29 - 1;
+ *   ERROR_NOT_SUPPORTED Size is larger than this library knows and what lies beyond is not 0;
+ *   ERROR_NOT_ENOUGH_MEMORY. On failure nothing has changed.
+ *
+ * Any thread. Lock-free; may allocate.
+ */
+RTM_API DWORD RtmxSetLimits(const RTMX_LIMITS *Limits,
+                            UINT Size);
+
+/*
+ * The library's version.
+ *
+ * @param Major, Minor, Patch  out: its parts; each may be NULL.
+ *
+ * @return NO_ERROR; ERROR_INVALID_PARAMETER a pointer is misaligned.
+ */
+RTM_API DWORD RtmxGetVersion(PUINT Major,
+                             PUINT Minor,
+                             PUINT Patch);
+
+/*
+ * The ABI number of the library: compare it with RTMX_ABI_NUMBER of the header.
+ *
+ * @return the number. Works in any process and at any time, a signal handler included.
+ */
+RTM_API UINT RtmxGetAbiNumber(void);
+
+/*
+ * What a code means, in one English sentence with what to do about it.
+ *
+ * @return a text that is always there; for an unknown code one that says so. Works in any process and
+ *   at any time, a signal handler included.
+ */
+RTM_API const char *RtmxErrorText(DWORD Code);
+
+/*
+ * Sets the function that is told of defects caught inside the library (they are answered with
+ * ERROR_INTERNAL_ERROR). The library itself never prints anything.
+ *
+ * @param LogFunction  in: the function, or NULL for none. It may be called by any thread, also for a
+ *   moment after it has been replaced.
+ * @param Context      in: passed to it.
+ *
+ * @return NO_ERROR.
+ *
+ * Any thread. Blocks shortly; allocates nothing.
+ */
+RTM_API DWORD RtmxSetLogFunction(RTMX_LOG LogFunction,
+                                 PVOID Context);
+
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RTMV2_H */
