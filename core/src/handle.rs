@@ -182,7 +182,7 @@ pub(crate) fn mix(x: u64) -> u64 {
 /// 64 bits nobody can guess, from the operating system by way of std's hash keys.
 pub(crate) fn random_secret() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0x72_74_6d_u32)
+    RandomState::new().hash_one(0x7274_6d00_u32)
 }
 
 #[cfg(all(test, not(rtm_loom)))]

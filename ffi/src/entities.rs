@@ -177,7 +177,7 @@ unsafe fn copy_methods(
         return Ok(None);
     }
     // SAFETY: not NULL, aligned; the rest is the caller's.
-    let count = unsafe { (&raw const (*methods).NumMethods).read() };
+    let count = unsafe { (*methods).NumMethods };
     if count > MAX_METHODS {
         return Err(ERROR_INVALID_DATA);
     }

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-const MARK: u32 = 0x72_74_6d_32;
+const MARK: u32 = 0x7274_6d02;
 
 static FALLBACK: AtomicU32 = AtomicU32::new(0);
 static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());

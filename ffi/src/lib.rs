@@ -9,6 +9,8 @@
 //! when the thread ends.
 
 #![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]
+// The contract of each export is its documentation, which is the header's.
+#![allow(clippy::missing_safety_doc)]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("librtm is for 64-bit Linux");

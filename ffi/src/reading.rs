@@ -173,6 +173,8 @@ pub(crate) struct Readers {
 struct Pool {
     /// Creates and deletes.
     participant: Participant<'static, ()>,
+    // Boxed: readers must not move when the vector grows.
+    #[allow(clippy::vec_box)]
     readers: Vec<Box<Section>>,
     free: Vec<*const Section>,
 }

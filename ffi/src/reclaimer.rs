@@ -136,8 +136,8 @@ struct Work {
 extern "C" fn run(manager: *mut libc::c_void) -> *mut libc::c_void {
     // SAFETY: `start` gives the manager, which outlives this thread.
     let manager = unsafe { &*manager.cast::<Manager>() };
-    // SAFETY: naming the calling thread; the text ends with NUL.
-    unsafe { libc::pthread_setname_np(libc::pthread_self(), c"rtm-reclaimer".as_ptr()) };
+    // SAFETY: names the calling thread; the text ends with NUL.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"rtm-reclaimer".as_ptr()) };
     let Ok(participant) = manager.registry.join() else { return ptr::null_mut() };
     // Freed at the end; lost, not dangling, if a cleanup ends the thread.
     let work = Box::into_raw(Box::new(Work { departed: RefCell::new(None), participant }));

@@ -176,10 +176,10 @@ pub(super) fn json(outcome: &Outcome) -> String {
         let number =
             |value: Option<f64>| value.map_or("null".to_owned(), |value| format!("{value:.2}"));
         let [p50, p99, p999] = row.quantiles.map_or([None; 3], |q| q.map(Some));
-        let _ = write!(
+        let _ = writeln!(
             text,
             "    {{\"name\": \"{}\", \"operations\": {}, \"mean_ns\": {}, \"p50_ns\": {}, \
-             \"p99_ns\": {}, \"p99_9_ns\": {}, \"max_ns\": {}, \"samples\": {}}}{}\n",
+             \"p99_ns\": {}, \"p99_9_ns\": {}, \"max_ns\": {}, \"samples\": {}}}{}",
             row.name,
             row.operations,
             number(row.mean_ns),

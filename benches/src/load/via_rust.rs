@@ -42,6 +42,13 @@ impl Core {
     }
 }
 
+/// An element of one of the run's arrays, whose length the caller has checked.
+fn element<'a, T>(array: *const T, index: u64) -> &'a T {
+    let place = array.wrapping_add(index as usize);
+    // SAFETY: within the array, which outlives all workers.
+    unsafe { &*place }
+}
+
 impl Shared {
     fn violate(&self, text: String) {
         if self.violated.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
@@ -60,20 +67,17 @@ impl Shared {
 
     fn identity(&self, entity: u32) -> &Identity {
         assert!(entity < self.entities);
-        // SAFETY: below the length of the array, which outlives the run.
-        unsafe { &*self.identities.add(entity as usize) }
+        element(self.identities, entity.into())
     }
 
     fn place(&self, entity: u32) -> &AtomicU64 {
         assert!(entity < self.entities);
-        // SAFETY: as above.
-        unsafe { &*self.handles.add(entity as usize) }
+        element(self.handles, entity.into())
     }
 
     fn stale(&self, index: u64) -> &AtomicU64 {
         assert!(index < 2 * (u64::from(self.stale_mask) + 1));
-        // SAFETY: as above.
-        unsafe { &*self.stale.add(index as usize) }
+        element(self.stale, index)
     }
 
     fn table(&self, entity: u32) -> TableKey {
@@ -101,7 +105,7 @@ impl Worker {
     }
 
     fn draw_below(&mut self, bound: u32) -> u32 {
-        ((self.draw() >> 32) * u64::from(bound) >> 32) as u32
+        (((self.draw() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
     fn sample(&mut self, kind: usize, begin: Instant, shared: &Shared) {
