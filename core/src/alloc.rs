@@ -8,6 +8,14 @@ use std::ptr::NonNull;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
+impl std::fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("out of memory")
+    }
+}
+
+impl std::error::Error for OutOfMemory {}
+
 /// `Box::new` that reports failure and gives the value back to nobody: it is dropped.
 pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, OutOfMemory> {
     const { assert!(size_of::<T>() != 0) };
@@ -101,6 +109,18 @@ impl<E: Zero> Zeroed<E> {
         // SAFETY: just made for `count` elements.
         unsafe { init_zeroed(base, count) };
         Ok(Zeroed { base, count })
+    }
+
+    /// Lets go of the elements; [`from_raw`](Zeroed::from_raw) takes them back.
+    pub(crate) fn into_raw(self) -> *mut E {
+        std::mem::ManuallyDrop::new(self).base.as_ptr()
+    }
+
+    /// # Safety
+    /// `base` came from `into_raw` of `count` elements, and is taken back once.
+    pub(crate) unsafe fn from_raw(base: *mut E, count: usize) -> Self {
+        // SAFETY: never null, see `into_raw`.
+        Zeroed { base: unsafe { NonNull::new_unchecked(base) }, count }
     }
 
     pub(crate) fn bytes(&self) -> usize {

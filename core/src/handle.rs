@@ -116,6 +116,9 @@ pub enum Kind {
 pub(crate) struct Token(u64);
 
 impl Token {
+    /// Fills places that hold no token yet.
+    pub(crate) const NONE: Token = Token(0);
+
     #[inline(always)]
     pub(crate) fn new(generation: u32, slot: u32) -> Token {
         debug_assert!(u64::from(slot) <= SLOT_MASK);

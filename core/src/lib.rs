@@ -1,4 +1,82 @@
-//! placeholder
+//! A lock-free, sharded registry of entities with epoch-based reclamation.
+//!
+//! An *entity* is a registered client of a routing table: it has an instance, an address family, an
+//! id that is unique there while it is registered, a *handle* that names it for ever, and a payload of
+//! the user's type. Any number of threads register, deregister, look up and enumerate at once;
+//! deregistration never waits for readers, and what a reader has looked up stays valid until its
+//! [`Guard`] goes.
+//!
+//! ```
+//! use rtm_core::{AddressFamily, EntityInfo, InvalidHandle, Registry, Settings, TableKey};
+//!
+//! let registry = Registry::<String>::new(Settings::default())?;
+//! let table = TableKey { instance: 0, family: AddressFamily::Inet };
+//!
+//! // The registration is owned: dropping it deregisters.
+//! let ospf = registry.register(EntityInfo { table, id: 13 }, "ospf".to_owned())?;
+//! let handle = ospf.handle();
+//!
+//! let guard = registry.enter();
+//! let found = guard.get(handle)?;
+//! assert_eq!(found.as_str(), "ospf");
+//!
+//! // Another thread may deregister at any moment; what is held stays.
+//! std::thread::scope(|scope| {
+//!     scope.spawn(move || drop(ospf));
+//! });
+//! assert_eq!(guard.get(handle).map(|_| ()), Err(InvalidHandle));
+//! assert_eq!(found.as_str(), "ospf");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! 1. A handle names one entity of one registry for ever. Stale, forged, foreign and wrong-kind
+//!    handles are refused; by luck a made-up one resolves with a probability of live / 2^60.
+//! 2. What a guard has looked up is not dropped before the guard goes or is refreshed.
+//! 3. A payload is dropped exactly once, after the grace period, and never in a thread that only reads.
+//! 4. Of several registrations of an id one wins; of several deregistrations of a handle one wins.
+//!    The id is free when the winning deregistration returns.
+//! 5. A referenced entity can be described until its last reference goes, and its slot is not reused
+//!    before; its payload is not kept by references.
+//! 6. An enumeration shows every entity that is registered throughout, exactly once.
+//! 7. Readers never wait and write no shared cache line; registering and deregistering are lock-free.
+//! 8. A stuck reader costs bounded memory: beyond [`Limits::backlog`], registration is refused.
+//!
+//! # What costs what
+//!
+//! | operation | progress | allocates |
+//! | --- | --- | --- |
+//! | [`Guard::get`], [`Guard::get_each`] | wait-free, no shared write | never |
+//! | [`Registry::info`], [`Registry::registered_info`] | wait-free, no guard, async-signal-safe | never |
+//! | [`Registry::enter`], [`Participant::enter`] | wait-free but for each 128th, which is lock-free and walks all members | the thread's first `Registry::enter` |
+//! | [`Guard::refresh`], leaving | wait-free | never |
+//! | [`Registry::register`] | lock-free | slots and index by chunks |
+//! | [`Registry::deregister`] | lock-free | crossbeam's bag, every 256th |
+//! | [`Registry::reference`], [`Registry::release`] | lock-free | never |
+//! | [`Registry::collect`] | lock-free | crossbeam's bag |
+//! | [`Registry::synchronize`], [`Registry::flush`] | blocks for readers | crossbeam's bag |
+//!
+//! # When memory runs out
+//!
+//! Our own allocations report [`OutOfMemory`] and change nothing. Deregistering and releasing need no
+//! memory of ours. What aborts instead, because a dependency or std allocates: a thread's first use
+//! (crossbeam's participant, 2,304 bytes; the thread's entry in a list, a few words; arc-swap's node,
+//! 192), each sealed magazine of 256 retirements, each `synchronize` and a thread's exit (crossbeam's
+//! bag, 2,072), a new table and replaced limits (one `Arc` each).
+//!
+//! # What is not covered
+//!
+//! 64-bit targets only. A guard that is leaked stalls reclamation for ever, like one that is held. A
+//! process that forks must not use the registry in the child (the C ABI checks that, this crate
+//! cannot). Payloads that wait for their grace period are dropped by later calls, not by a thread of
+//! this crate: call [`Registry::collect`] now and then if nobody registers.
+//!
+//! # Model checking
+//!
+//! With `--cfg rtm_loom --cfg crossbeam_loom` in `RUSTFLAGS` the crate runs on loom's atomics. Use
+//! [`Registry::join`] there, not the thread's own membership.
+
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("rtm needs a 64-bit target: handles, words and index cells are 64 bits wide");
 

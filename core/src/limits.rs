@@ -14,6 +14,7 @@
 //! limit is being lowered. A refusal means that a search of all stocks found nothing.
 //! *Progress.* Lock-free; the search is as long as the list of members.
 
+use crate::mutant::{Mutant, active};
 use crate::reclamation::Local;
 use crate::slab::MAX_REFERENCES;
 use crate::sync::{AtomicBool, AtomicI64, Ordering};
@@ -59,6 +60,11 @@ pub(crate) struct Credits {
 }
 
 fn take_up_to(from: &AtomicI64, wanted: i64) -> i64 {
+    if active(Mutant::CreditWithoutExchange) {
+        let have = from.load(Ordering::Relaxed).max(0);
+        from.store(have - have.min(wanted), Ordering::Relaxed);
+        return have.min(wanted);
+    }
     from.try_update(Ordering::Relaxed, Ordering::Relaxed, |have| {
         (have > 0).then(|| have - have.min(wanted))
     })

@@ -7,20 +7,34 @@
 
 use crate::alloc::OutOfMemory;
 use crate::limits::Stocked;
-use crate::reclamation::{Domain, Local};
+use crate::reclamation::{Domain, Local, Section};
 use crate::slab::{Shard, Sharded};
-use crate::sync::{AtomicI64, AtomicU64};
-use std::cell::RefCell;
+use crate::sync::{AtomicI64, AtomicPtr, AtomicU64};
+use std::cell::{Cell, RefCell};
+use std::ptr;
 use std::rc::Rc;
 
 /// What a registry keeps for each member. All but the lists and the stock are written by the owner
 /// alone.
-#[derive(Default)]
 pub(crate) struct Member {
     shard: Shard<Member>,
     stock: AtomicI64,
     pub(crate) registered: AtomicU64,
     pub(crate) deregistered: AtomicU64,
+    /// The table this member used last, see `Tables::find_again`.
+    pub(crate) table: AtomicPtr<()>,
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        Member {
+            shard: Shard::default(),
+            stock: AtomicI64::new(0),
+            registered: AtomicU64::new(0),
+            deregistered: AtomicU64::new(0),
+            table: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
 }
 
 impl Sharded for Member {
@@ -37,34 +51,47 @@ impl Stocked for Member {
     }
 }
 
-std::thread_local! {
-    static MEMBERSHIPS: RefCell<Vec<Rc<Local<Member>>>> = const { RefCell::new(Vec::new()) };
+/// A thread's memberships. Going, it takes back the short cut to one of them.
+struct Memberships(Vec<Rc<Local<Member>>>);
+
+impl Memberships {
+    fn find(&self, domain: &Domain<Member>) -> Option<&Rc<Local<Member>>> {
+        let id = domain.id();
+        let found = self.0.iter().find(|local| local.id() == id)?;
+        LAST.set((id, Rc::as_ptr(found)));
+        Some(found)
+    }
 }
 
-/// Runs `f` with the calling thread's membership, which must exist; `None` if it does not.
+impl Drop for Memberships {
+    fn drop(&mut self) {
+        LAST.set((ptr::null(), ptr::null()));
+    }
+}
+
+std::thread_local! {
+    static MEMBERSHIPS: RefCell<Memberships> = const { RefCell::new(Memberships(Vec::new())) };
+    /// The membership used last and its domain's id. Has no destructor, so it can be read at any
+    /// moment of a thread's life; what it points to is in the list.
+    static LAST: Cell<(*const (), *const Local<Member>)> =
+        const { Cell::new((ptr::null(), ptr::null())) };
+}
+
+/// Enters a section of the calling thread's membership, which must exist; `None` if it does not.
 #[inline(always)]
-pub(crate) fn with_existing<R>(
-    domain: &Domain<Member>,
-    f: impl FnOnce(&Local<Member>) -> R,
-) -> Option<R> {
-    // `f` does not come back here: it must not run client code.
-    MEMBERSHIPS
-        .try_with(|list| {
-            let list = list.try_borrow().ok()?;
-            let id = domain.id();
-            list.iter().find(|local| local.id() == id).map(|local| f(local))
-        })
-        .ok()
-        .flatten()
+pub(crate) fn enter_existing(domain: &Domain<Member>) -> Option<Section<'_, Member>> {
+    let (id, last) = LAST.get();
+    if id != domain.id() {
+        return None;
+    }
+    // SAFETY: `LAST` is set to an element of the list and reset when one may go. Entering runs no
+    // client code that could drop it meanwhile.
+    Some(unsafe { &*last }.enter(domain))
 }
 
 /// The calling thread's membership, made if there is none.
 pub(crate) fn ambient(domain: &Domain<Member>) -> Result<Rc<Local<Member>>, OutOfMemory> {
-    let found = MEMBERSHIPS.try_with(|list| {
-        let list = list.try_borrow().ok()?;
-        let id = domain.id();
-        list.iter().find(|local| local.id() == id).cloned()
-    });
+    let found = MEMBERSHIPS.try_with(|list| list.try_borrow().ok()?.find(domain).cloned());
     match found {
         Ok(Some(local)) => Ok(local),
         Ok(None) => {
@@ -72,9 +99,10 @@ pub(crate) fn ambient(domain: &Domain<Member>) -> Result<Rc<Local<Member>>, OutO
             // A list that is just being destroyed, or has no memory to grow: for this call only.
             let _ = MEMBERSHIPS.try_with(|list| {
                 if let Ok(mut list) = list.try_borrow_mut() {
-                    list.retain(|local| !local.is_closed());
-                    if list.try_reserve(1).is_ok() {
-                        list.push(local.clone());
+                    LAST.set((ptr::null(), ptr::null()));
+                    list.0.retain(|local| !local.is_closed());
+                    if list.0.try_reserve(1).is_ok() {
+                        list.0.push(local.clone());
                     }
                 }
             });

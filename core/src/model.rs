@@ -1,1 +1,381 @@
-//! placeholder
+//! The parts of this crate one by one, for the models in `loom-tests`.
+//!
+//! Thin: every method is one call into the part it names, so that a model drives what ships. Compiled
+//! under `rtm_loom` alone and no part of the API.
+
+use crate::handle::{Config, Kind, Token};
+use crate::member::Member;
+use crate::reclamation::{self, Batch, Flush, Garbage};
+use crate::slab::{self, Fixed};
+use crate::stack::{self, Linked};
+use crate::sync::{AtomicU32, Ordering};
+use crate::{index, limits};
+use std::ptr;
+
+// --- Reclamation ---
+
+/// A collector with its members.
+pub struct Domain(reclamation::Domain<Member>);
+
+impl Domain {
+    /// A domain without members.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Domain {
+        Domain(reclamation::Domain::new())
+    }
+
+    /// A new member.
+    pub fn join(&self) -> Seat {
+        Seat(self.0.join().expect("memory for a member"))
+    }
+
+    /// Slots sealed and not yet processed.
+    pub fn backlog(&self) -> u64 {
+        self.0.shared().backlog()
+    }
+
+    /// Members inside a section.
+    pub fn inside(&self) -> usize {
+        self.0.shared().inside()
+    }
+
+    /// Places for members, owned or free.
+    pub fn records(&self) -> usize {
+        self.0.shared().records().count()
+    }
+
+    /// Counts a batch into the current phase, as the first half of sealing does.
+    pub fn count_in(&self) -> usize {
+        self.0.shared().count_in()
+    }
+
+    /// Counts a processed batch out.
+    pub fn count_out(&self, phase: usize) {
+        self.0.shared().count_out(phase);
+    }
+
+    /// Begins a flush: everything is sealed.
+    pub fn begin_flush(&self) -> Flushing {
+        Flushing(Flush::begin(self.0.shared()))
+    }
+}
+
+/// A flush under way.
+pub struct Flushing(Flush);
+
+impl Flushing {
+    /// Whether everything sealed before is processed.
+    pub fn is_over(&mut self, domain: &Domain) -> bool {
+        self.0.is_over(domain.0.shared())
+    }
+}
+
+/// A membership.
+pub struct Seat(reclamation::Local<Member>);
+
+impl Seat {
+    /// Enters a section.
+    pub fn enter<'d>(&self, domain: &'d Domain) -> Section<'d> {
+        Section(self.0.enter(&domain.0))
+    }
+
+    /// Has `garbage` dropped after the grace period.
+    pub fn retire(&self, garbage: Box<dyn Send>) {
+        let batch = Batch::new().expect("memory for a batch");
+        self.0.seal(batch, || Some(Garbage::Memory(garbage)));
+    }
+
+    /// Drops garbage from [`retire`](Seat::retire) that is ripe, whoever retired it.
+    pub fn process(&self) {
+        for record in self.0.shared().records() {
+            for mut batch in record.ripe.take() {
+                self.0.shared().finish(&mut batch, 0);
+            }
+        }
+    }
+
+    /// Lets the collector take a step.
+    pub fn nudge(&self) {
+        self.0.nudge();
+    }
+
+    /// Waits for all sections that are open.
+    pub fn synchronize(&self) {
+        self.0.synchronize().expect("a wait that can end");
+    }
+
+    /// Where its record is, to see whether it is used again.
+    pub fn place(&self) -> usize {
+        ptr::from_ref(self.0.record()).addr()
+    }
+}
+
+/// An open section.
+pub struct Section<'d>(reclamation::Section<'d, Member>);
+
+impl Section<'_> {
+    /// Lets go of what was read, and goes on.
+    pub fn refresh(&mut self) {
+        self.0.refresh();
+    }
+}
+
+// --- Slab ---
+
+/// Plain information of two halves, which a reader must never see from different objects.
+#[derive(Default)]
+struct Halves(AtomicU32, AtomicU32);
+
+// SAFETY: two zero atomics.
+unsafe impl Fixed for Halves {
+    type Plain = (u32, u32);
+
+    fn read(&self) -> (u32, u32) {
+        (self.0.load(Ordering::Relaxed), self.1.load(Ordering::Relaxed))
+    }
+
+    fn write(&self, plain: (u32, u32)) {
+        self.0.store(plain.0, Ordering::Relaxed);
+        self.1.store(plain.1, Ordering::Relaxed);
+    }
+}
+
+/// A slab with a domain of its own. Objects are named by their token's bits.
+pub struct Slab<T: Send + Sync, C: Config> {
+    slab: slab::Slab<Halves, T, C>,
+    /// Who may use it.
+    pub domain: Domain,
+}
+
+/// A slot reserved and filled.
+pub struct Reserved(slab::Reserved);
+
+impl Reserved {
+    /// The name of the object to be.
+    pub fn token(&self) -> u64 {
+        self.0.token().bits()
+    }
+}
+
+impl<T: Send + Sync, C: Config> Slab<T, C> {
+    /// An empty slab.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let slab = slab::Slab::new(Kind::Entity, 0).expect("memory for a slab");
+        Slab { slab, domain: Domain::new() }
+    }
+
+    /// A vacant slot, filled; `None` if there is none.
+    pub fn reserve(&self, seat: &Seat, plain: u32, value: T) -> Option<Reserved> {
+        let reserved = self.slab.reserve(&seat.0).ok()?;
+        self.slab.fill(&reserved, (plain, plain), value);
+        Some(Reserved(reserved))
+    }
+
+    /// Makes the object resolve.
+    pub fn publish(&self, reserved: Reserved) {
+        self.slab.publish(reserved.0);
+    }
+
+    /// Reserves, fills and publishes.
+    pub fn add(&self, seat: &Seat, plain: u32, value: T) -> Option<u64> {
+        let reserved = self.reserve(seat, plain, value)?;
+        let token = reserved.token();
+        self.publish(reserved);
+        Some(token)
+    }
+
+    /// Looks a live object up.
+    pub fn get<'g>(&'g self, token: u64, section: &'g Section<'_>) -> Option<(u32, &'g T)> {
+        let slot = self.slab.get(Token::from_bits(token), &section.0)?;
+        // SAFETY: the section is borrowed for as long as the reference lives.
+        Some((whole(slot.plain()), unsafe { slot.value() }))
+    }
+
+    /// Copies the plain information without a section, and whether the object is live.
+    pub fn copy(&self, token: u64) -> Option<(u32, bool)> {
+        let (plain, live) = self.slab.copy(Token::from_bits(token))?;
+        Some((whole(plain), live))
+    }
+
+    /// Ends an object's life and retires its slot. Says whether this caller did it.
+    pub fn remove(&self, seat: &Seat, token: u64) -> bool {
+        let Some(gone) = self.slab.unpublish(Token::from_bits(token)) else { return false };
+        whole(gone.plain);
+        self.slab.retire(&seat.0, gone.slot, false, gone.references);
+        true
+    }
+
+    /// Takes a counted reference.
+    pub fn reference(&self, token: u64) -> bool {
+        self.slab.reference(Token::from_bits(token), slab::MAX_REFERENCES).is_ok()
+    }
+
+    /// Gives one back.
+    pub fn release(&self, seat: &Seat, token: u64) -> bool {
+        self.slab.release_and_free(&seat.0, Token::from_bits(token)).is_some()
+    }
+
+    /// How many an object has.
+    pub fn references(&self, token: u64) -> u32 {
+        self.slab.references(Token::from_bits(token))
+    }
+
+    /// Seals the retired lists of every member.
+    pub fn seal_all(&self, seat: &Seat) {
+        self.slab.seal_all(&seat.0).expect("memory for a batch");
+    }
+
+    /// Lets the collector take `steps`, then processes what is ripe, whoever retired it.
+    pub fn collect(&self, seat: &Seat, steps: usize) {
+        for _ in 0..steps {
+            seat.nudge();
+        }
+        for record in seat.0.shared().records() {
+            self.slab.process_ripe(&seat.0, record);
+        }
+    }
+
+    /// Slots used up for ever.
+    pub fn spent(&self) -> u64 {
+        self.slab.spent()
+    }
+
+    /// Chunks in use.
+    pub fn chunks(&self) -> u32 {
+        self.slab.footprint().0
+    }
+}
+
+fn whole((one, other): (u32, u32)) -> u32 {
+    assert_eq!(one, other, "information of two objects mixed");
+    one
+}
+
+/// The slot of a token.
+pub fn slot_of(token: u64) -> u32 {
+    Token::from_bits(token).slot()
+}
+
+// --- Index ---
+
+/// An id index with a domain of its own.
+pub struct Index<C: Config> {
+    index: index::Index<C>,
+    /// Who may use it.
+    pub domain: Domain,
+}
+
+impl<C: Config> Index<C> {
+    /// An empty index.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Index { index: index::Index::new(0).expect("memory for an index"), domain: Domain::new() }
+    }
+
+    /// Takes an id for the object `token`. `false`: it is taken.
+    pub fn insert(&self, seat: &Seat, id: u64, token: u64) -> bool {
+        let token = Token::from_bits(token);
+        match self.index.insert(&seat.0, &seat.0.pin(), id, token) {
+            Ok(()) => true,
+            Err(index::Taken::Exists) => false,
+            Err(index::Taken::OutOfMemory) => panic!("no memory for the index"),
+        }
+    }
+
+    /// Frees an id that the object holds.
+    pub fn remove(&self, seat: &Seat, id: u64, token: u64) {
+        self.index.remove(&seat.0, &seat.0.pin(), id, Token::from_bits(token));
+    }
+
+    /// All entries.
+    pub fn walk(&self, section: &Section<'_>) -> Vec<(u64, u64)> {
+        let mut walk = self.index.walk(&section.0);
+        let (mut room, mut all) = ([(0, Token::NONE)], Vec::new());
+        while walk.fill(&mut room) != 0 {
+            all.push((room[0].0, room[0].1.bits()));
+        }
+        all
+    }
+
+    /// Bytes of all arrays.
+    pub fn bytes(&self, section: &Section<'_>) -> usize {
+        self.index.footprint(&section.0).0
+    }
+
+    /// Entries that growth has moved.
+    pub fn moved(&self, section: &Section<'_>) -> u64 {
+        self.index.footprint(&section.0).1
+    }
+}
+
+// --- Stack ---
+
+struct Node {
+    next: *mut Node,
+    value: loom::cell::UnsafeCell<u32>,
+}
+
+// SAFETY: a node is owned by one thread at a time.
+unsafe impl Send for Node {}
+
+impl Linked for Node {
+    fn link(&mut self) -> &mut *mut Node {
+        &mut self.next
+    }
+}
+
+/// A stack of numbers whose nodes loom watches.
+#[derive(Default)]
+pub struct Stack(stack::Stack<Node>);
+
+// SAFETY: nodes are Send.
+unsafe impl Sync for Stack {}
+
+impl Stack {
+    /// Pushes a number.
+    pub fn push(&self, value: u32) {
+        let node = Node { next: ptr::null_mut(), value: loom::cell::UnsafeCell::new(value) };
+        self.0.push(Box::new(node));
+    }
+
+    /// Takes everything, last pushed first.
+    pub fn take(&self) -> Vec<u32> {
+        let read = |node: Box<Node>| {
+            // SAFETY: the node is ours; that nobody else has it is what loom checks here.
+            node.value.with_mut(|value| unsafe { *value })
+        };
+        self.0.take().map(read).collect()
+    }
+}
+
+// --- Credits ---
+
+/// The credits that keep the limit on entities.
+pub struct Credits {
+    credits: limits::Credits,
+    /// Who may use them.
+    pub domain: Domain,
+}
+
+impl Credits {
+    /// A pool of `limit` credits.
+    pub fn new(limit: u32) -> Self {
+        Credits { credits: limits::Credits::new(limit), domain: Domain::new() }
+    }
+
+    /// Takes one; `false` if there is none.
+    pub fn take(&self, seat: &Seat, batch: i64) -> bool {
+        self.credits.take(&seat.0, batch)
+    }
+
+    /// Gives one back.
+    pub fn give(&self, seat: &Seat, batch: i64) {
+        self.credits.give(&seat.0, batch);
+    }
+
+    /// Changes how many there are.
+    pub fn set(&self, seat: &Seat, limit: u32) {
+        self.credits.set(&seat.0, limit);
+    }
+}

@@ -1,7 +1,10 @@
 //! Deliberate defects, one line each, that a loom model must catch.
 //!
-//! A mutant is chosen at run time in a loom build (`RTM_MUTANT=Name`, see `loom-tests`), so that
-//! one build serves all; in every other build [`active`] is a constant `false`.
+//! A mutant is chosen at run time (`RTM_MUTANT=Name`) in a loom build, see `loom-tests`, so that one
+//! build serves all; and in a build with `--cfg rtm_broken`, with which `rtm-load` proves that its
+//! checks can fail. In every other build [`active`] is a constant `false`.
+
+use crate::sync::{Ordering, fence};
 
 macro_rules! mutants {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -10,9 +13,10 @@ macro_rules! mutants {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mutant { $($(#[$doc])* $name),+ }
 
-        #[cfg(rtm_loom)]
+        #[cfg(any(rtm_loom, rtm_broken))]
         impl Mutant {
             /// Every mutant with its name.
+            #[cfg_attr(not(rtm_loom), allow(unreachable_pub))]
             pub const ALL: &'static [(Mutant, &'static str)] =
                 &[$((Mutant::$name, stringify!($name))),+];
         }
@@ -20,10 +24,23 @@ macro_rules! mutants {
 }
 
 mutants! {
+    // --- slab: word and information ---
     /// A slot is published with a relaxed store.
     PublishRelaxed,
     /// A lookup loads the slot's word relaxed.
     LookupRelaxed,
+    /// The plain copy's first look is relaxed.
+    CopyRelaxed,
+    /// The plain copy has no fence before its second look.
+    CopyWithoutFence,
+    /// Deregistration does not acquire what the registration wrote.
+    UnpublishRelaxed,
+    /// A reference does not acquire what the registration wrote.
+    ReferenceRelaxed,
+    /// A release is relaxed.
+    ReleaseRelaxed,
+    /// The end of a payload is noted relaxed.
+    SettleRelaxed,
     /// A payload is reclaimed at once instead of after the grace period.
     ReclaimEarly,
     /// A garbage batch is handed to the collector without pinning order: ripe at once.
@@ -42,12 +59,51 @@ mutants! {
     UnpublishBlindly,
     /// The retired list is taken with a load and a store instead of a swap.
     SealWithoutSwap,
+    // --- slab: directory and lists ---
+    /// A page is published relaxed.
+    PageRelaxed,
+    /// A page is found relaxed.
+    PageFoundRelaxed,
     /// A chunk is published with a relaxed store.
     ChunkRelaxed,
+    /// A chunk is found relaxed.
+    ChunkFoundRelaxed,
+    /// A slot is pushed on the retired list relaxed.
+    RetireRelaxed,
+    /// A flush that finds a retired list empty does not acquire its taker's count.
+    SealLookRelaxed,
     /// The directory hands a chunk number out twice.
     ChunkTwice,
+    // --- stack ---
+    /// A node is pushed relaxed.
+    PushRelaxed,
+    /// A stack is taken relaxed.
+    TakeRelaxed,
     /// A stack is taken with a load and a store instead of a swap.
     TakeWithoutSwap,
+    // --- index ---
+    /// The root is read relaxed.
+    RootFoundRelaxed,
+    /// The root is replaced relaxed.
+    RootRelaxed,
+    /// The next array is published relaxed.
+    NextRelaxed,
+    /// The next array is found relaxed.
+    NextFoundRelaxed,
+    /// The replaced array is freed at once.
+    IndexFreesAtOnce,
+    /// A walk that finds a growth goes to the new array without ending the move.
+    IndexWalkWithoutMove,
+    /// An entry is removed relaxed.
+    RemoveRelaxed,
+    /// A value is frozen relaxed.
+    FreezeRelaxed,
+    /// A cell's key is found relaxed.
+    KeyFoundRelaxed,
+    /// A cell is marked moved relaxed.
+    MovedRelaxed,
+    /// A group is marked moved relaxed.
+    GroupRelaxed,
     /// The index claims a key with a store instead of a compare-exchange.
     IndexClaimBlindly,
     /// Migration copies a value without freezing it first.
@@ -56,13 +112,41 @@ mutants! {
     IndexSkipSeal,
     /// Removal leaves the cell as if it had never been written, so a late copy resurrects it.
     IndexRemoveToNull,
+    // --- reclamation ---
     /// A record is reused while a guard of it is still inside.
     RecordReusedInside,
-    /// A flush does not look at the phase again after counting itself in.
+    /// A record is given up relaxed.
+    GiveUpRelaxed,
+    /// A record is taken over relaxed.
+    TakeOverRelaxed,
+    /// A new record is published relaxed.
+    RecordRelaxed,
+    /// Records are found relaxed.
+    RecordFoundRelaxed,
+    /// A batch is counted in without a fence.
+    CountInWithoutFence,
+    /// A flush looks at the phase before its own without a fence.
+    FlushWithoutFence,
+    /// A processed batch is counted out relaxed.
+    CountOutRelaxed,
+    /// A flush sees the end of a phase relaxed.
+    DrainedRelaxed,
+    /// The phase is moved on and found moved relaxed.
+    PhaseRelaxed,
+    /// A flush does not wait for the phase before its own.
+    FlushSkipsOlderPhase,
+    /// A batch is counted in after its list was taken.
+    CountInLate,
+    /// The end of a grace period is seen relaxed.
+    OverSeenRelaxed,
+    /// A seal does not look at the phase again after counting itself in.
     SealWithoutRecheck,
+    // --- limits ---
+    /// Credits are taken with a load and a store instead of a compare-exchange.
+    CreditWithoutExchange,
 }
 
-#[cfg(rtm_loom)]
+#[cfg(any(rtm_loom, rtm_broken))]
 #[inline]
 pub(crate) fn active(mutant: Mutant) -> bool {
     use std::sync::OnceLock;
@@ -74,8 +158,22 @@ pub(crate) fn active(mutant: Mutant) -> bool {
     }) == Some(mutant)
 }
 
-#[cfg(not(rtm_loom))]
+#[cfg(not(any(rtm_loom, rtm_broken)))]
 #[inline(always)]
 pub(crate) const fn active(_: Mutant) -> bool {
     false
+}
+
+/// `Relaxed` under the mutant, else `order`.
+#[inline(always)]
+pub(crate) fn relaxed_if(mutant: Mutant, order: Ordering) -> Ordering {
+    if active(mutant) { Ordering::Relaxed } else { order }
+}
+
+/// The fence, but for the mutant.
+#[inline(always)]
+pub(crate) fn fence_unless(mutant: Mutant, order: Ordering) {
+    if !active(mutant) {
+        fence(order);
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::entity::{EntityFixed, EntityInfo, TableKey};
 use crate::error::{InvalidHandle, RegisterError, WaitError};
-use crate::handle::{Config, Handle, Standard};
+use crate::handle::{Config, Handle, Standard, Token};
 use crate::limits::Limits;
 use crate::member::Member;
 use crate::reclamation::{Batch, Flush, Local, Section};
@@ -88,13 +88,28 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
     /// particular order. Never keeps anybody from registering.
     pub fn entities(&self, table: TableKey) -> impl Iterator<Item = Entity<'_, T>> {
         let slab = &self.registry.slab;
-        let table = self.registry.tables.find(table);
-        table.into_iter().flat_map(|table| table.index.walk(&self.section)).filter_map(
-            move |(_, token)| {
-                let slot = slab.get(token, &self.section)?;
-                Some(Entity { slot, handle: slab.seal(token) })
-            },
-        )
+        let mut walk =
+            self.registry.tables.find(table).map(|table| table.index.walk(&self.section));
+        let mut ahead = [(0, Token::NONE); PREFETCH];
+        let (mut next, mut filled) = (0, 0);
+        std::iter::from_fn(move || {
+            loop {
+                if next == filled {
+                    filled = walk.as_mut()?.fill(&mut ahead);
+                    next = 0;
+                    if filled == 0 {
+                        walk = None;
+                        return None;
+                    }
+                    ahead[..filled].iter().for_each(|(_, token)| slab.prefetch(*token));
+                }
+                let (_, token) = ahead[next];
+                next += 1;
+                if let Some(slot) = slab.get(token, &self.section) {
+                    return Some(Entity { slot, handle: slab.seal(token) });
+                }
+            }
+        })
     }
 
     /// Lets go of everything looked up so far and stays inside: what a loop that never leaves calls

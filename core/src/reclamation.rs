@@ -42,7 +42,7 @@
 
 use crate::alloc::{OutOfMemory, try_box};
 use crate::error::WaitError;
-use crate::mutant::{Mutant, active};
+use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::stack::{Linked, Stack};
 use crate::sync::{
     Arc, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Backoff, Ordering, Padded, bump,
@@ -140,7 +140,8 @@ impl<S> Shared<S> {
     /// Every record, owned or free.
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record<S>> {
         // Acquire: pairs with the release in `Domain::join` that published the record.
-        let mut next = self.records.load(Ordering::Acquire).cast_const();
+        let order = relaxed_if(Mutant::RecordFoundRelaxed, Ordering::Acquire);
+        let mut next = self.records.load(order).cast_const();
         std::iter::from_fn(move || {
             // SAFETY: records live as long as `self`; the pointer is null or one of them.
             let record = unsafe { next.as_ref() }?;
@@ -169,13 +170,13 @@ impl<S> Shared<S> {
     }
 
     /// Counts one batch into the current phase and says which that is.
-    fn count_in(&self) -> usize {
+    pub(crate) fn count_in(&self) -> usize {
         loop {
             let phase = self.phase.load(Ordering::Relaxed);
             self.outstanding[phase % 2].fetch_add(1, Ordering::Relaxed);
             // Fence: partner is the one in `begin_flush`. If our count comes first in the total
             // order of the fences, the flush sees it; else we see its phase below.
-            fence(Ordering::SeqCst);
+            fence_unless(Mutant::CountInWithoutFence, Ordering::SeqCst);
             if self.phase.load(Ordering::Relaxed) == phase || active(Mutant::SealWithoutRecheck) {
                 return phase;
             }
@@ -183,14 +184,16 @@ impl<S> Shared<S> {
         }
     }
 
-    fn count_out(&self, phase: usize) {
+    pub(crate) fn count_out(&self, phase: usize) {
         // Release: `drained`, seeing the count gone, sees what was done to the batch.
-        self.outstanding[phase % 2].fetch_sub(1, Ordering::Release);
+        let order = relaxed_if(Mutant::CountOutRelaxed, Ordering::Release);
+        self.outstanding[phase % 2].fetch_sub(1, order);
     }
 
     fn drained(&self, phase: usize) -> bool {
         // Acquire: partner is `count_out`.
-        self.outstanding[phase % 2].load(Ordering::Acquire) == 0
+        let order = relaxed_if(Mutant::DrainedRelaxed, Ordering::Acquire);
+        self.outstanding[phase % 2].load(order) == 0
     }
 
     /// Notes that the last `slots` of a batch have been processed. The box may serve again.
@@ -271,7 +274,12 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
                 // Acquire: pairs with the release in `Record::give_up`; the new owner sees the
                 // lists as the old one left them.
                 && (record.owned)
-                    .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                    .compare_exchange(
+                        false,
+                        true,
+                        relaxed_if(Mutant::TakeOverRelaxed, Ordering::Acquire),
+                        Ordering::Relaxed,
+                    )
                     .is_ok()
         }) {
             Some(record) => ptr::from_ref(record),
@@ -298,12 +306,8 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
             record.0.next = head.cast_const().cast();
             let raw = Box::into_raw(record);
             // Release: pairs with the acquire in `records`.
-            match self.shared.records.compare_exchange_weak(
-                head,
-                raw,
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            let order = relaxed_if(Mutant::RecordRelaxed, Ordering::Release);
+            match self.shared.records.compare_exchange_weak(head, raw, order, Ordering::Relaxed) {
                 Ok(_) => {
                     // SAFETY: `raw` is published and lives as long as `shared`.
                     return Ok(unsafe { &raw const (*raw).0 });
@@ -329,7 +333,7 @@ impl<S> Record<S> {
     fn give_up(&self) {
         self.orphaned.store(false, Ordering::Relaxed);
         // Release: pairs with the acquire in `Domain::join`.
-        self.owned.store(false, Ordering::Release);
+        self.owned.store(false, relaxed_if(Mutant::GiveUpRelaxed, Ordering::Release));
     }
 
     /// Whether this member runs drops just now.
@@ -418,8 +422,15 @@ impl<S: Send + Sync + 'static> Local<S> {
         mut batch: Box<Batch<S>>,
         take: impl FnOnce() -> Option<Garbage>,
     ) -> bool {
-        let phase = self.shared.count_in();
-        let Some(garbage) = take() else {
+        let mut phase = self.shared.count_in();
+        if active(Mutant::CountInLate) {
+            self.shared.count_out(phase);
+        }
+        let taken = take();
+        if active(Mutant::CountInLate) {
+            phase = self.shared.count_in();
+        }
+        let Some(garbage) = taken else {
             self.shared.count_out(phase);
             return false;
         };
@@ -465,7 +476,8 @@ impl<S: Send + Sync + 'static> Local<S> {
         drop(pin);
         let mut backoff = Backoff::default();
         // Acquire: pairs with the release above.
-        while record.over.load(Ordering::Acquire) != record.asked.load(Ordering::Relaxed) {
+        let order = relaxed_if(Mutant::OverSeenRelaxed, Ordering::Acquire);
+        while record.over.load(order) != record.asked.load(Ordering::Relaxed) {
             backoff.snooze();
             self.nudge();
         }
@@ -585,14 +597,15 @@ impl Flush {
             let phase = shared.phase.load(Ordering::Relaxed);
             // Fence: partner is the one in `count_in`. Whoever counted itself into the phase before
             // did so before this one began, and we see its count.
-            fence(Ordering::SeqCst);
+            fence_unless(Mutant::FlushWithoutFence, Ordering::SeqCst);
             if phase != self.phase {
                 self.moved = true;
-            } else if shared.drained(phase.wrapping_sub(1)) {
+            } else if shared.drained(phase.wrapping_sub(1)) || active(Mutant::FlushSkipsOlderPhase)
+            {
                 let next = phase.wrapping_add(1);
                 // Failure means that another flush moved it, which serves as well.
-                let _ =
-                    shared.phase.compare_exchange(phase, next, Ordering::AcqRel, Ordering::Relaxed);
+                let order = relaxed_if(Mutant::PhaseRelaxed, Ordering::AcqRel);
+                let _ = shared.phase.compare_exchange(phase, next, order, Ordering::Relaxed);
                 self.moved = true;
             } else {
                 return false;
@@ -601,7 +614,7 @@ impl Flush {
             fence(Ordering::SeqCst);
         }
         // Acquire: pairs with the exchange above in the flush that ended our phase and the next.
-        let now = shared.phase.load(Ordering::Acquire);
+        let now = shared.phase.load(relaxed_if(Mutant::PhaseRelaxed, Ordering::Acquire));
         now != self.phase.wrapping_add(1) || shared.drained(self.phase)
     }
 }

@@ -30,7 +30,7 @@ use crate::reclamation::{Domain, Local};
 use crate::slab::{Full, NoReference, Sharded, Slab};
 use crate::snapshot::Snapshot;
 use crate::statistics::Statistics;
-use crate::sync::{Ordering, bump};
+use crate::sync::{AtomicU64, Ordering, bump};
 use crate::table::{Profile, Tables};
 
 /// How a registry is made. Plain values; [`Default`] is right for a router.
@@ -62,6 +62,8 @@ pub struct Registry<T: Send + Sync, C: Config = Standard> {
     pub(crate) domain: Domain<Member>,
     pub(crate) tables: Tables<C>,
     limits: Snapshot<Limits>,
+    /// [`Limits::backlog`], so that a registration that is far from it need not load the snapshot.
+    backlog_hint: AtomicU64,
     credits: Credits,
     profile: Profile,
 }
@@ -96,6 +98,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             domain: Domain::new(),
             tables: Tables::new(mix(secret)),
             limits: Snapshot::new(settings.limits),
+            backlog_hint: AtomicU64::new(settings.limits.backlog),
             credits: Credits::new(settings.limits.entities),
             profile: settings.profile,
         })
@@ -128,7 +131,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// allocates its membership, and aborts the process if there is no memory, as collections do.
     #[inline]
     pub fn enter(&self) -> Guard<'_, T, C> {
-        let section = match member::with_existing(&self.domain, |local| local.enter(&self.domain)) {
+        let section = match member::enter_existing(&self.domain) {
             Some(section) => section,
             None => match self.ambient(|local| local.enter(&self.domain)) {
                 Ok(section) => section,
@@ -223,17 +226,20 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         if record.state.shard().is_out_of_slots() {
             self.process_own(local);
         }
-        let limits = **self.limits.load();
-        if self.is_over(local, &limits) {
+        if self.is_over(local, self.backlog_hint.load(Ordering::Relaxed)) {
             self.collect_as(local);
-            if self.is_over(local, &limits) {
+            if self.is_over(local, self.limits.load().backlog) {
                 return refuse(Refusal::Backlog, payload);
             }
         }
-        let table = match self.tables.find(info.table) {
+        let again = &record.state.table;
+        let table = match self.tables.find_again(info.table, again) {
             Some(table) => table,
-            None => match self.tables.create(info.table, limits.instances) {
-                Ok(()) => self.tables.find(info.table).expect("tables are never removed"),
+            None => match self.tables.create(info.table, self.limits.load().instances) {
+                Ok(()) => {
+                    let table = self.tables.find_again(info.table, again);
+                    table.expect("tables are never removed")
+                }
                 Err(refusal) => return refuse(refusal, payload),
             },
         };
@@ -282,7 +288,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let token = self.slab.open(handle).ok_or(InvalidHandle)?;
         let gone = self.slab.unpublish(token).ok_or(InvalidHandle)?;
         let info = gone.plain.info;
-        let table = self.tables.find(info.table).expect("tables are never removed");
+        let table = self.tables.find_again(info.table, &local.record().state.table);
+        let table = table.expect("tables are never removed");
         table.index.remove(local, &local.pin(), info.id, token);
         self.credits.give(local, C::CREDIT_BATCH);
         bump(&local.record().state.deregistered, 1);
@@ -299,9 +306,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
     }
 
-    fn is_over(&self, local: &Local<Member>, limits: &Limits) -> bool {
+    fn is_over(&self, local: &Local<Member>, backlog: u64) -> bool {
         let unsealed = local.record().state.shard().unsealed();
-        local.shared().backlog() + unsealed > limits.backlog
+        local.shared().backlog() + unsealed > backlog
     }
 
     // --- References ---
@@ -440,6 +447,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     pub(crate) fn set_limits_as(&self, local: &Local<Member>, limits: Limits) {
         self.limits.swap(limits);
+        self.backlog_hint.store(limits.backlog, Ordering::Relaxed);
         self.credits.set(local, limits.entities);
     }
 

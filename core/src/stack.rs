@@ -8,7 +8,7 @@
 //! earlier nodes are released along with it, since every push is a read-modify-write of the head.
 //! *Progress.* `push` lock-free, `take` wait-free. Neither allocates.
 
-use crate::mutant::{Mutant, active};
+use crate::mutant::{Mutant, active, relaxed_if};
 use crate::sync::{AtomicPtr, Ordering};
 use std::ptr;
 
@@ -35,7 +35,8 @@ impl<N: Linked> Stack<N> {
             *node.link() = head;
             let raw = Box::into_raw(node);
             // Release: `take` sees the node's content and link.
-            match self.head.compare_exchange_weak(head, raw, Ordering::Release, Ordering::Relaxed) {
+            let order = relaxed_if(Mutant::PushRelaxed, Ordering::Release);
+            match self.head.compare_exchange_weak(head, raw, order, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => {
                     head = now;
@@ -62,7 +63,8 @@ impl<N: Linked> Stack<N> {
             return Chain { head };
         }
         // Acquire: pairs with every `push` whose node is in the chain.
-        Chain { head: self.head.swap(ptr::null_mut(), Ordering::Acquire) }
+        let order = relaxed_if(Mutant::TakeRelaxed, Ordering::Acquire);
+        Chain { head: self.head.swap(ptr::null_mut(), order) }
     }
 }
 

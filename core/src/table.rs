@@ -10,6 +10,7 @@ use crate::error::Refusal;
 use crate::handle::{Config, mix};
 use crate::index::Index;
 use crate::snapshot::Snapshot;
+use crate::sync::{AtomicPtr, Ordering};
 use std::sync::Arc;
 
 /// What every table of a registry offers its entities, fixed when the registry is made.
@@ -75,6 +76,22 @@ impl<C: Config> Tables<C> {
         // SAFETY: a table that was in the list is in every later list, so it lives as long as
         // `self`.
         Some(unsafe { &*table })
+    }
+
+    /// As [`find`](Tables::find), with the table that the same member found last at hand.
+    #[inline]
+    pub(crate) fn find_again(&self, key: TableKey, last: &AtomicPtr<()>) -> Option<&Table<C>> {
+        // Relaxed: only the member itself writes it.
+        let table = last.load(Ordering::Relaxed).cast::<Table<C>>();
+        // SAFETY: null, or a table of this registry, which lives as long as `self`.
+        if let Some(table) = unsafe { table.as_ref() }
+            && table.key == key
+        {
+            return Some(table);
+        }
+        let table = self.find(key)?;
+        last.store(std::ptr::from_ref(table).cast_mut().cast(), Ordering::Relaxed);
+        Some(table)
     }
 
     /// All tables there are now.

@@ -1,1 +1,330 @@
-//! x
+//! Loom models of `rtm-core`, their canary payload, and the mutants they must catch.
+//!
+//! ```text
+//! export RUSTFLAGS="--cfg rtm_loom --cfg crossbeam_loom"
+//! cargo run --target-dir target/loom -p rtm-loom-tests --bin loom-mutants   # models and mutants
+//! cargo test --target-dir target/loom -p rtm-loom-tests                     # models alone
+//! ```
+//!
+//! A model drives one part (through `rtm_core::model`) or a whole registry with explicit
+//! participants. loom explores its executions within a bound on pre-emptions, stale values of
+//! relaxed loads among them. Every model asserts something, has more than one execution, and is
+//! explored from both sides (see `explore`). The last column of the table of models names the
+//! mutants (`rtm_core::Mutant`) under which it must fail; the runner checks that, too.
+//!
+//! # What is not the shipped code
+//!
+//! | under loom | why | covered by |
+//! | --- | --- | --- |
+//! | a lock instead of arc-swap (`snapshot.rs`) | loom does not see arc-swap | `core/tests/stress.rs` |
+//! | chunks, pages and arrays are written with zero atomics (`alloc.rs`) | loom's atomics have an identity | all tests of core |
+//! | waiting is a yield (`Backoff`) | loom has no time | `core/tests/registry.rs` |
+//! | a thread's token is loom's number of it (`thread_token`) | loom's threads share one | `core/tests/registry.rs`, waits |
+//! | groups of one line instead of four (`index/array.rs`) | size | `core/tests/properties.rs` |
+//! | an index array has a canary (`index/array.rs`) | loom does not see freed atomics | – |
+//! | crossbeam-epoch's compiler fence is a fence | loom has none | crossbeam's own tests |
+//!
+//! Never run: members of threads in the thread-local list (`member.rs`; `core/tests/registry.rs` and
+//! `stress.rs`), the side cells of the two largest ids (`registry.rs` there, `properties.rs`), growth of
+//! an index by parts (arrays of more than 256 cells: `registry.rs`, `stress.rs`), limits that
+//! change at run time, back-pressure, panicking drops (`registry.rs`).
+//! The lock in place of arc-swap orders the threads of the registry's models more than arc-swap
+//! does; orderings are therefore proved on the parts, which have no lock.
+//!
+//! # What loom does not show
+//!
+//! Load buffering (a load never sees a store that is executed later). `SeqCst` fences are a little
+//! stronger than C++'s: all that come before are acquired. The bound on pre-emptions cuts
+//! executions off, and only the last access to an atomic counts for what is tried the other way
+//! round.
+//!
+//! # Orderings without a mutant
+//!
+//! No model can make them fail, and here is why they stay.
+//!
+//! - `shard.rs`, the swap of the retired list (acquire and release): the fence of `count_in`
+//!   stands before it and fences of the collector between it and the processing. It is
+//!   what the protocol says, and costs nothing beside the swap.
+//! - `reclamation.rs`, `note_over` (release): the collector runs it behind a fence of its own, which
+//!   is not promised.
+//! - `reclamation.rs`, `Flush::is_over`, the fence behind the move of the phase: a list that this
+//!   flush did not find was taken by somebody whose count is seen through the list's acquire, and a
+//!   flush that moves the phase for us has passed the first fence. Kept, a flush being slow anyway.
+//! - `array.rs`, `insert`'s exchange of the value (acquire and release): the load before it acquires, and
+//!   who uses an entry acquires the slot's word. The order of an id's holders over several
+//!   removals, which look alike, is promised by nothing else; so it stays.
+//! - `array.rs`, `adopt` (release): the mark of the cell and the bit of the group, both released
+//!   later, carry the entry to everybody who may rely on it.
+//! - `array.rs`, the seal of a cell (release) against `next`: a thread that finds the seal and not
+//!   the next array tries again until it does; needs three threads, and only time is lost.
+//! - What `slab::release` does before the slot is used again (release): only load buffering could
+//!   break it. Its acquire has a mutant.
+#![cfg(rtm_loom)]
+
+mod canary;
+pub mod index;
+pub mod limits;
+pub mod reclamation;
+pub mod registry;
+pub mod slab;
+pub mod stack;
+
+pub use canary::{Canary, Ledger};
+
+use rtm_core::{Config, Mutant};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// One model.
+pub struct Model {
+    /// `module::function`.
+    pub name: &'static str,
+    /// Explores it; panics if it finds a fault.
+    pub run: fn(),
+    /// The mutants it must fail under.
+    pub catches: &'static [Mutant],
+}
+
+macro_rules! models {
+    ($($module:ident { $($function:ident [$($mutant:ident)*])+ })+) => {
+        /// Every model.
+        pub const MODELS: &[Model] = &[$($(Model {
+            name: concat!(stringify!($module), "::", stringify!($function)),
+            run: $module::$function,
+            catches: &[$(Mutant::$mutant),*],
+        }),+),+];
+    };
+}
+
+models! {
+    slab {
+        publish_and_look_up [PublishRelaxed LookupRelaxed]
+        look_up_against_removal [ReclaimEarly RipenAtOnce]
+        refresh_against_removal []
+        publish_and_copy [CopyRelaxed]
+        copy_against_reuse [CopyWithoutFence FixedWithoutFence CopyWithoutRecheck KeepGeneration]
+        two_removals [UnpublishBlindly]
+        remove_what_another_published [UnpublishRelaxed]
+        reference_against_removal [ReferenceBlindly]
+        reference_sees_registration [ReferenceRelaxed]
+        release_against_reclaim [ReleaseFreesDead ReleaseRelaxed SettleRelaxed]
+        two_releases []
+        last_generation []
+        growth_by_two [ChunkTwice PageRelaxed PageFoundRelaxed]
+        growth_seen_by_a_reader [ChunkRelaxed ChunkFoundRelaxed PageRelaxed PageFoundRelaxed]
+        two_thieves []
+        share_against_theft [PushRelaxed TakeRelaxed]
+        seal_against_seal [SealWithoutSwap]
+        retire_against_seal [RetireRelaxed]
+    }
+    stack {
+        two_takers [TakeWithoutSwap PushRelaxed TakeRelaxed]
+        push_against_take []
+    }
+    index {
+        two_insertions []
+        two_ids_in_one_cell [IndexClaimBlindly]
+        insert_against_remove []
+        id_handed_on [RemoveRelaxed]
+        insert_against_growth [IndexSkipSeal NextRelaxed KeyFoundRelaxed]
+        growth_in_one_step [RootRelaxed RootFoundRelaxed NextFoundRelaxed]
+        remove_against_growth [IndexCopyUnfrozen GroupRelaxed]
+        late_mover [IndexRemoveToNull]
+        array_freed_under_a_walk [IndexFreesAtOnce]
+        walk_against_growth [IndexWalkWithoutMove FreezeRelaxed MovedRelaxed GroupRelaxed]
+    }
+    reclamation {
+        grace_period [RipenAtOnce]
+        synchronize []
+        synchronize_with_one_inside [OverSeenRelaxed]
+        phases [
+            SealWithoutRecheck CountInWithoutFence FlushWithoutFence CountOutRelaxed DrainedRelaxed
+            PhaseRelaxed FlushSkipsOlderPhase
+        ]
+        seal_against_flush [CountInLate]
+        seal_in_the_next_phase [SealLookRelaxed]
+        record_reuse [RecordReusedInside GiveUpRelaxed TakeOverRelaxed]
+        record_handed_on []
+        two_members [RecordRelaxed RecordFoundRelaxed]
+        member_gone_with_garbage []
+    }
+    limits {
+        two_takers [CreditWithoutExchange]
+        give_against_take []
+        lower_against_take []
+    }
+    registry {
+        two_registrations []
+        register_against_deregister []
+        two_deregistrations []
+        look_up_against_deregister [ReclaimEarly RipenAtOnce]
+        enumerate_against_change []
+        flush_against_seal []
+        flush_against_flush []
+        deferred_against_flush []
+        participant_gone_with_garbage []
+        limit_on_entities []
+        reference_against_deregister []
+    }
+}
+
+/// Pre-emptions of one execution.
+const PREEMPTIONS: usize = 2;
+
+/// Explores the executions of `model` with at most two pre-emptions, twice: once beginning with the
+/// thread that spawns, once with those that are spawned.
+///
+/// loom searches from the first execution backwards and notes only the last access to each atomic;
+/// where a thread reads before it writes, what it finds depends on who came first.
+///
+/// `RTM_LOOM_DEEP` in the environment allows one pre-emption more, `LOOM_MAX_PREEMPTIONS` says how
+/// many. `LOOM_MAX_DURATION` (seconds) cuts each exploration off.
+///
+/// # Panics
+/// If the model does, or if there was only one execution.
+pub fn explore(model: impl Fn() + Send + Sync + 'static) {
+    search(&[false, true], model);
+}
+
+/// As [`explore`] from one side only, for models of three threads.
+///
+/// # Panics
+/// As [`explore`].
+pub fn explore_once(model: impl Fn() + Send + Sync + 'static) {
+    search(&[false], model);
+}
+
+fn search(sides: &[bool], model: impl Fn() + Send + Sync + 'static) {
+    let mut counted = Counted::default();
+    let model = Arc::new(model);
+    for spawned_first in sides {
+        let mut builder = loom::model::Builder::new();
+        builder.max_branches = 50_000;
+        builder.checkpoint_interval = 500;
+        if builder.preemption_bound.is_none() {
+            let deeper = usize::from(std::env::var_os("RTM_LOOM_DEEP").is_some());
+            builder.preemption_bound = Some(PREEMPTIONS + deeper);
+        }
+        counted.bound = builder.preemption_bound.unwrap_or_default();
+        SPAWNED_FIRST.set(*spawned_first);
+        let (before, start) = (counted.count(), Instant::now());
+        let (count, model) = (counted.executions.clone(), model.clone());
+        builder.check(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            model();
+        });
+        counted.cut_off |= builder.max_duration.is_some_and(|most| start.elapsed() >= most);
+        let executions = counted.count() - before;
+        assert!(executions > 1, "one execution only: loom saw nothing to interleave");
+    }
+}
+
+/// Says at the end, however that comes, how many executions there were.
+#[derive(Default)]
+struct Counted {
+    executions: Arc<AtomicUsize>,
+    bound: usize,
+    cut_off: bool,
+}
+
+impl Counted {
+    fn count(&self) -> usize {
+        self.executions.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let cut_off = if self.cut_off { ", cut off" } else { "" };
+        println!("executions: {} (bound {}{cut_off})", self.count(), self.bound);
+    }
+}
+
+std::thread_local! {
+    /// Which side begins. All threads of a model are one thread of std's.
+    static SPAWNED_FIRST: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A thread of a model. Where the spawned are to begin, the spawner waits until it does. (With a
+/// yield it would lose sight of stale values.)
+pub(crate) fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> loom::thread::JoinHandle<T> {
+    if !SPAWNED_FIRST.get() {
+        return loom::thread::spawn(f);
+    }
+    let spawner = loom::thread::current();
+    let thread = loom::thread::spawn(move || {
+        spawner.unpark();
+        f()
+    });
+    loom::thread::park();
+    thread
+}
+
+/// Slots of one chunk, chunks of one page, pages, magazine, cells and window of a model's parts.
+macro_rules! sizes {
+    ($(#[$doc:meta])* $name:ident, $generation:literal, $chunk:literal, $page:literal, $root:literal,
+        $magazine:literal, $window:literal) => {
+        $(#[$doc])*
+        pub struct $name;
+        impl Config for $name {
+            const GENERATION_BITS: u32 = $generation;
+            const CHUNK_BITS: u32 = $chunk;
+            const PAGE_BITS: u32 = $page;
+            const ROOT_BITS: u32 = $root;
+            const MAGAZINE: u32 = $magazine;
+            const INDEX_CELLS: usize = 4;
+            const INDEX_WINDOW: usize = $window;
+            const CREDIT_BATCH: i64 = 1;
+        }
+    };
+}
+
+sizes!(
+    /// One slot in all, so that it is used again.
+    One, 32, 0, 0, 0, 1, 4
+);
+sizes!(
+    /// One slot, used twice and then spent.
+    Twice, 1, 0, 0, 0, 1, 4
+);
+sizes!(
+    /// Four slots, each a chunk, two to a page.
+    Four, 32, 0, 1, 1, 1, 4
+);
+sizes!(
+    /// Two slots in one chunk, retired in pairs.
+    Pair, 32, 1, 0, 0, 2, 4
+);
+sizes!(
+    /// Four slots in two chunks, retired in fours.
+    Lazy, 32, 1, 1, 0, 4, 4
+);
+sizes!(
+    /// Four slots in two chunks, retired in pairs.
+    Paired, 32, 1, 1, 0, 2, 4
+);
+sizes!(
+    /// Two slots in one chunk, retired one by one; an index that grows at the second cell.
+    Two, 32, 1, 0, 0, 1, 1
+);
+
+/// Makes a test of each named model, and one that no model of the module is missing.
+#[macro_export]
+macro_rules! tests {
+    ($module:ident: $($function:ident)+) => {
+        $(#[test]
+        fn $function() {
+            $crate::$module::$function();
+        })+
+
+        #[test]
+        fn every_model_of_the_module_is_here() {
+            let prefix = concat!(stringify!($module), "::");
+            let known: Vec<_> =
+                $crate::MODELS.iter().filter_map(|m| m.name.strip_prefix(prefix)).collect();
+            assert_eq!(known, [$(stringify!($function)),+]);
+        }
+    };
+}

@@ -23,7 +23,7 @@
 
 use crate::alloc::{OutOfMemory, Zero, Zeroed};
 use crate::handle::Token;
-use crate::mutant::{Mutant, active};
+use crate::mutant::{Mutant, active, relaxed_if};
 use crate::reclamation::Protects;
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::ptr;
@@ -94,6 +94,16 @@ pub(super) struct Array {
     groups_moved: AtomicUsize,
     /// The group that the next helper looks at, modulo their number.
     cursor: AtomicUsize,
+    /// Read by whoever looks at the cells, written when the array is freed: loom sees a read after.
+    #[cfg(rtm_loom)]
+    canary: crate::sync::UnsafeCell<()>,
+}
+
+#[cfg(rtm_loom)]
+impl Drop for Array {
+    fn drop(&mut self) {
+        self.canary.with_mut(|_| ());
+    }
 }
 
 impl Array {
@@ -106,6 +116,8 @@ impl Array {
             groups: Zeroed::new(groups.div_ceil(64))?,
             groups_moved: AtomicUsize::new(0),
             cursor: AtomicUsize::new(0),
+            #[cfg(rtm_loom)]
+            canary: crate::sync::UnsafeCell::new(()),
         })
     }
 
@@ -124,7 +136,7 @@ impl Array {
     /// Where entries go from here, once a growth has begun.
     pub(super) fn next<'g>(&self, _guard: &'g impl Protects) -> Option<&'g Array> {
         // Acquire: pairs with `begin_move`.
-        let next = self.next.load(Ordering::Acquire);
+        let next = self.next.load(relaxed_if(Mutant::NextFoundRelaxed, Ordering::Acquire));
         // SAFETY: an array is retired only after the one before it, which the guard's owner still
         // has.
         unsafe { next.as_ref() }
@@ -132,8 +144,9 @@ impl Array {
 
     fn next_unguarded(&self) -> Option<&Array> {
         // Acquire: pairs with `begin_move`.
+        let next = self.next.load(relaxed_if(Mutant::NextFoundRelaxed, Ordering::Acquire));
         // SAFETY: as in `next`; the caller's borrow of `self` comes from a guard.
-        unsafe { self.next.load(Ordering::Acquire).as_ref() }
+        unsafe { next.as_ref() }
     }
 
     /// Takes the link out, for whoever owns the arrays.
@@ -145,11 +158,8 @@ impl Array {
     pub(super) fn begin_move(&self, next: Box<Array>) {
         let raw = Box::into_raw(next);
         // Release: partner is `next`; the array is seen zeroed.
-        if self
-            .next
-            .compare_exchange(ptr::null_mut(), raw, Ordering::Release, Ordering::Relaxed)
-            .is_err()
-        {
+        let order = relaxed_if(Mutant::NextRelaxed, Ordering::Release);
+        if self.next.compare_exchange(ptr::null_mut(), raw, order, Ordering::Relaxed).is_err() {
             // SAFETY: somebody else's array won; ours was never seen.
             drop(unsafe { Box::from_raw(raw) });
         }
@@ -157,6 +167,8 @@ impl Array {
 
     /// Every cell once, in the probe order of `hash`.
     fn probe(&self, hash: u64) -> impl Iterator<Item = &Cell> {
+        #[cfg(rtm_loom)]
+        self.canary.with(|_| ());
         // The high half of a multiplication spreads the hash over any number of lines.
         let home = ((u128::from(hash) * self.lines.len() as u128) >> 64) as usize;
         self.lines[home..].iter().chain(&self.lines[..home]).flat_map(|line| &line.0)
@@ -167,7 +179,7 @@ impl Array {
         let mut probed = 0;
         for cell in self.probe(hash) {
             probed += 1;
-            let mut found = cell.key.load(Ordering::Acquire);
+            let mut found = cell.key.load(relaxed_if(Mutant::KeyFoundRelaxed, Ordering::Acquire));
             if found == UNCLAIMED {
                 found = if active(Mutant::IndexClaimBlindly) {
                     cell.key.store(key, Ordering::Release);
@@ -193,7 +205,7 @@ impl Array {
         let key = id + FIRST_KEY;
         for cell in self.probe(hash) {
             // Acquire: a sealed cell is seen together with `next`.
-            let found = cell.key.load(Ordering::Acquire);
+            let found = cell.key.load(relaxed_if(Mutant::KeyFoundRelaxed, Ordering::Acquire));
             if found == key {
                 return cell.remove(token);
             }
@@ -247,8 +259,9 @@ impl Array {
         let cells = self.lines[first..last].iter().flat_map(|line| &line.0);
         let moved = cells.filter_map(|cell| self.move_cell(cell, rehash)).sum();
         // Release: partner is the acquire above and in `is_moved`.
-        if word.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
-            self.groups_moved.fetch_add(1, Ordering::AcqRel);
+        let order = relaxed_if(Mutant::GroupRelaxed, Ordering::AcqRel);
+        if word.fetch_or(bit, order) & bit == 0 {
+            self.groups_moved.fetch_add(1, order);
         }
         moved
     }
@@ -278,7 +291,7 @@ impl Array {
             next.adopt(rehash(id), id, token);
         }
         // Release: whoever finds the mark (or the group's) sees the entry in the new array.
-        cell.value.fetch_or(MOVED, Ordering::Release);
+        cell.value.fetch_or(MOVED, relaxed_if(Mutant::MovedRelaxed, Ordering::Release));
         Some(usize::from(value & PRESENT != 0))
     }
 
@@ -306,16 +319,25 @@ impl Array {
         unreachable!("an array that is moved into has room");
     }
 
-    /// Entries in cell order, also from moved cells.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, Token)> {
-        self.lines.iter().flat_map(|line| &line.0).filter_map(|cell| {
+    /// Entries in cell order from cell `at` on, also from moved cells: as many as there are room for.
+    /// Moves `at` behind the last cell looked at, and says how many there were; 0 at the end.
+    pub(super) fn entries(&self, at: &mut usize, room: &mut [(u64, Token)]) -> usize {
+        let mut found = 0;
+        while found < room.len() && *at < self.cells() {
+            #[cfg(rtm_loom)]
+            self.canary.with(|_| ());
+            let cell = &self.lines[*at / CELLS_PER_LINE].0[*at % CELLS_PER_LINE];
+            *at += 1;
             let key = cell.key.load(Ordering::Relaxed);
-            if key < FIRST_KEY {
-                return None;
-            }
             // Acquire: the object was filled before it was inserted.
-            token(cell.value.load(Ordering::Acquire)).map(|token| (key - FIRST_KEY, token))
-        })
+            if key >= FIRST_KEY
+                && let Some(token) = token(cell.value.load(Ordering::Acquire))
+            {
+                room[found] = (key - FIRST_KEY, token);
+                found += 1;
+            }
+        }
+        found
     }
 
     /// Looks at some cells, spread evenly.
@@ -354,8 +376,8 @@ impl Cell {
     fn remove(&self, token: Token) -> Removed {
         let gone = if active(Mutant::IndexRemoveToNull) { NEVER } else { GONE };
         // Release: partner is the acquire in `insert`. Acquire on failure: frozen, so `next`.
-        match self.value.compare_exchange(present(token), gone, Ordering::AcqRel, Ordering::Acquire)
-        {
+        let order = relaxed_if(Mutant::RemoveRelaxed, Ordering::AcqRel);
+        match self.value.compare_exchange(present(token), gone, order, Ordering::Acquire) {
             Ok(_) => Removed::Yes,
             Err(_) => Removed::Moving,
         }
@@ -366,6 +388,7 @@ impl Cell {
             return self.value.load(Ordering::Acquire);
         }
         // Release: whoever finds it frozen sees `next`.
-        self.value.fetch_or(FROZEN, Ordering::AcqRel) | FROZEN
+        let order = relaxed_if(Mutant::FreezeRelaxed, Ordering::AcqRel);
+        self.value.fetch_or(FROZEN, order) | FROZEN
     }
 }

@@ -35,6 +35,7 @@ mod array;
 
 use crate::alloc::{OutOfMemory, try_box};
 use crate::handle::{Config, Token, mix};
+use crate::mutant::{Mutant, active, relaxed_if};
 use crate::reclamation::{Batch, Garbage, Local, Pinned, Protects};
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 use array::{Array, Inserted, Removed, Sample};
@@ -79,8 +80,9 @@ impl<C: Config> Index<C> {
 
     fn root<'g>(&'g self, _guard: &'g impl Protects) -> &'g Array {
         // Acquire: pairs with the exchange in `advance`.
+        let root = self.root.load(relaxed_if(Mutant::RootFoundRelaxed, Ordering::Acquire));
         // SAFETY: never null; a replaced root is retired, and the guard keeps it until it goes.
-        unsafe { &*self.root.load(Ordering::Acquire) }
+        unsafe { &*root }
     }
 
     fn side(&self, id: u64) -> Option<&AtomicU64> {
@@ -160,21 +162,14 @@ impl<C: Config> Index<C> {
 
     /// Walks everything that is in the index during the whole walk, and perhaps more, each object
     /// at most once. Objects may have gone when they are shown: ask the slab.
-    pub(crate) fn walk<'g>(
-        &'g self,
-        guard: &'g impl Protects,
-    ) -> impl Iterator<Item = (u64, Token)> + 'g {
+    pub(crate) fn walk<'g>(&'g self, guard: &'g impl Protects) -> Walk<'g> {
         let mut array = self.root(guard);
         while let Some(next) = array.next(guard) {
             // Everything still in the old array, or on its way, is in the new one after this.
             self.count_moved(array.move_all(|id| self.hash(id)));
             array = next;
         }
-        let side = self.side.iter().zip(SIDE_IDS).filter_map(|(value, id)| {
-            // Acquire: pairs with the exchange in `insert`.
-            array::token(value.load(Ordering::Acquire)).map(|token| (id, token))
-        });
-        array.entries().chain(side)
+        Walk { array, at: 0, side: &self.side, side_at: 0 }
     }
 
     /// Takes part in the growth from `array`: the own key's cells, then one group.
@@ -216,10 +211,14 @@ impl<C: Config> Index<C> {
         let Ok(batch) = Batch::new() else { return };
         let new = std::ptr::from_ref(next).cast_mut();
         // Release: partner is `root`.
-        if self.root.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok() {
+        let order = relaxed_if(Mutant::RootRelaxed, Ordering::Release);
+        if self.root.compare_exchange(old, new, order, Ordering::Relaxed).is_ok() {
             // SAFETY: every array came from a box; nobody finds this one any more, and those who
             // have it are pinned.
             let old = unsafe { Box::from_raw(old) };
+            if active(Mutant::IndexFreesAtOnce) {
+                return;
+            }
             local.seal(batch, || Some(Garbage::Memory(old)));
         }
     }
@@ -269,6 +268,35 @@ impl<C: Config> Index<C> {
             array = at.next(guard);
         }
         (bytes, self.moved.load(Ordering::Relaxed), self.most_moved.load(Ordering::Relaxed))
+    }
+}
+
+/// A walk over an index. See [`Index::walk`].
+pub(crate) struct Walk<'g> {
+    array: &'g Array,
+    at: usize,
+    side: &'g [AtomicU64; 2],
+    side_at: usize,
+}
+
+impl Walk<'_> {
+    /// The next objects, as many as there is room for. 0: that was all.
+    pub(crate) fn fill(&mut self, room: &mut [(u64, Token)]) -> usize {
+        let found = self.array.entries(&mut self.at, room);
+        if found != 0 {
+            return found;
+        }
+        while self.side_at < SIDE_IDS.len() {
+            // Acquire: pairs with the exchange in `insert`.
+            let value = self.side[self.side_at].load(Ordering::Acquire);
+            let id = SIDE_IDS[self.side_at];
+            self.side_at += 1;
+            if let Some(token) = array::token(value) {
+                room[0] = (id, token);
+                return 1;
+            }
+        }
+        0
     }
 }
 

@@ -9,9 +9,9 @@
 //! *Progress.* Finding is wait-free, adding lock-free.
 
 use super::Slot;
-use crate::alloc::{OutOfMemory, Zeroed, drop_zeroed, init_zeroed, try_box, try_zeroed};
+use crate::alloc::{OutOfMemory, Zeroed, drop_zeroed, init_zeroed, try_zeroed};
 use crate::handle::{Config, SLOT_BITS};
-use crate::mutant::{Mutant, active};
+use crate::mutant::{Mutant, active, relaxed_if};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::alloc::{Layout, dealloc};
 use std::marker::PhantomData;
@@ -41,8 +41,8 @@ impl From<OutOfMemory> for Full {
     }
 }
 
-/// The chunks of one part of the slot space, each null until needed.
-type Page = Zeroed<AtomicPtr<u8>>;
+/// The first of the chunks of one part of the slot space, each null until needed.
+type Page = AtomicPtr<u8>;
 
 pub(crate) struct Directory<F: Fixed, T, C: Config> {
     /// Pages, each null until needed.
@@ -100,14 +100,25 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         self.root.bytes() + pages * Self::CHUNKS_PER_PAGE * size_of::<AtomicPtr<u8>>()
     }
 
+    /// Where the page of this chunk is noted.
+    #[inline(always)]
+    fn place(&self, chunk: u32) -> &AtomicPtr<Page> {
+        let index = (chunk >> C::PAGE_BITS) as usize;
+        debug_assert!(index < Self::PAGES);
+        // SAFETY: callers pass chunk numbers below CHUNKS.
+        unsafe { self.root.get_unchecked(index) }
+    }
+
     /// Where the chunk of this number is noted, if its page exists.
     #[inline(always)]
     fn entry(&self, chunk: u32) -> Option<&AtomicPtr<u8>> {
         // Acquire: pairs with the release in `page_for`.
-        let page = self.root[(chunk >> C::PAGE_BITS) as usize].load(Ordering::Acquire);
-        // SAFETY: pages live as long as `self`; the pointer is null or one of them.
-        let page = unsafe { page.as_ref() }?;
-        Some(&page[chunk as usize & (Self::CHUNKS_PER_PAGE - 1)])
+        let order = relaxed_if(Mutant::PageFoundRelaxed, Ordering::Acquire);
+        let page = NonNull::new(self.place(chunk).load(order))?;
+        // SAFETY: a page has this many entries.
+        let entry = unsafe { page.add(chunk as usize & (Self::CHUNKS_PER_PAGE - 1)) };
+        // SAFETY: pages live as long as `self`.
+        Some(unsafe { entry.as_ref() })
     }
 
     #[inline(always)]
@@ -116,7 +127,8 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
             return None;
         }
         // Acquire: pairs with the release in `add`.
-        NonNull::new(self.entry(slot >> C::CHUNK_BITS)?.load(Ordering::Acquire))
+        let order = relaxed_if(Mutant::ChunkFoundRelaxed, Ordering::Acquire);
+        NonNull::new(self.entry(slot >> C::CHUNK_BITS)?.load(order))
     }
 
     /// The word and the slot of this number, if its chunk exists.
@@ -140,12 +152,8 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         match self.claim() {
             Ok(number) => {
                 let entry = self.entry(number).expect("`claim` made sure of the page");
-                let order = if active(Mutant::ChunkRelaxed) {
-                    Ordering::Relaxed
-                } else {
-                    // Release: partner is `base`; the chunk is seen zeroed.
-                    Ordering::Release
-                };
+                // Release: partner is `base`; the chunk is seen zeroed.
+                let order = relaxed_if(Mutant::ChunkRelaxed, Ordering::Release);
                 entry.store(chunk.as_ptr(), order);
                 let first = number << C::CHUNK_BITS;
                 Ok((first, first + (1 << C::CHUNK_BITS)))
@@ -184,18 +192,16 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
 
     /// Makes sure that the page for this chunk number exists.
     fn page_for(&self, chunk: u32) -> Result<(), OutOfMemory> {
-        let place = &self.root[(chunk >> C::PAGE_BITS) as usize];
+        let place = self.place(chunk);
         if !place.load(Ordering::Relaxed).is_null() {
             return Ok(());
         }
-        let page = Box::into_raw(try_box(Page::new(Self::CHUNKS_PER_PAGE)?)?);
+        let page = Zeroed::<Page>::new(Self::CHUNKS_PER_PAGE)?.into_raw();
         // Release: partner is `entry`; the page is seen zeroed.
-        if place
-            .compare_exchange(ptr::null_mut(), page, Ordering::Release, Ordering::Relaxed)
-            .is_err()
-        {
-            // SAFETY: somebody else's page won; ours came from a box and was never seen.
-            drop(unsafe { Box::from_raw(page) });
+        let order = relaxed_if(Mutant::PageRelaxed, Ordering::Release);
+        if place.compare_exchange(ptr::null_mut(), page, order, Ordering::Relaxed).is_err() {
+            // SAFETY: somebody else's page won; ours was made above and never seen.
+            drop(unsafe { Zeroed::from_raw(page, Self::CHUNKS_PER_PAGE) });
         }
         Ok(())
     }
@@ -236,8 +242,8 @@ impl<F: Fixed, T, C: Config> Drop for Directory<F, T, C> {
             if page.is_null() {
                 continue;
             }
-            // SAFETY: made from a box in `page_for`; `self` is going.
-            let page = unsafe { Box::from_raw(page) };
+            // SAFETY: made in `page_for` with this length; `self` is going.
+            let page = unsafe { Zeroed::from_raw(page, Self::CHUNKS_PER_PAGE) };
             for entry in page.iter() {
                 // Acquire: pairs with the release in `add`.
                 if let Some(chunk) = NonNull::new(entry.load(Ordering::Acquire)) {

@@ -55,9 +55,9 @@ pub(crate) use word::MAX_REFERENCES;
 
 use crate::alloc::{OutOfMemory, Zero};
 use crate::handle::{Cipher, Config, Handle, Kind, Token, mix};
-use crate::mutant::{Mutant, active};
+use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reclamation::Protects;
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, UnsafeCell, fence, prefetch};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, UnsafeCell, prefetch};
 use directory::Directory;
 use std::mem::MaybeUninit;
 use word::{State, Word};
@@ -205,13 +205,9 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         _guard: &'g impl Protects,
     ) -> Option<&'g Slot<F, T>> {
         let (word, slot) = self.directory.find(token.slot())?;
-        let order = if active(Mutant::LookupRelaxed) {
-            Ordering::Relaxed
-        } else {
-            // Acquire: partner is `publish`; information and payload are seen.
-            Ordering::Acquire
-        };
-        Word(word.load(order)).is_live(token).then_some(slot)
+        // Acquire: partner is `publish`; information and payload are seen.
+        let word = word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire));
+        Word(word).is_live(token).then_some(slot)
     }
 
     /// Brings the lines that a later [`get`](Slab::get) will touch.
@@ -229,31 +225,30 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     pub(crate) fn copy(&self, token: Token) -> Option<(F::Plain, bool)> {
         let (word, slot) = self.directory.find(token.slot())?;
         // Acquire: partner is `publish`; the information read below is at least this object's.
-        let before = Word(word.load(Ordering::Acquire));
-        if !before.resolves(token) {
+        let before = Word(word.load(relaxed_if(Mutant::CopyRelaxed, Ordering::Acquire)));
+        let live = before.is_live(token);
+        if !live && !before.resolves(token) {
             return None;
         }
         let plain = slot.fixed.read();
         if !active(Mutant::CopyWithoutRecheck) {
             // Fence: partner is the release fence in `fill`. If the copy saw anything of a later
             // object, the load below sees a later generation.
-            fence(Ordering::Acquire);
+            fence_unless(Mutant::CopyWithoutFence, Ordering::Acquire);
             let after = Word(word.load(Ordering::Relaxed));
             if after.generation() != token.generation() {
                 return None;
             }
         }
-        Some((plain, before.state() == State::Live))
+        Some((plain, live))
     }
 
     /// Writes information and payload into a reserved slot.
     pub(crate) fn fill(&self, reserved: &Reserved, plain: F::Plain, value: T) {
         let (_, slot) = self.existing(reserved.slot);
-        if !active(Mutant::FixedWithoutFence) {
-            // Fence: partner is the acquire fence in `copy`. The new generation (stored when the
-            // slot was freed or first reserved) comes before the new information.
-            fence(Ordering::Release);
-        }
+        // Fence: partner is the acquire fence in `copy`. The new generation (stored when the slot was
+        // freed or first reserved) comes before the new information.
+        fence_unless(Mutant::FixedWithoutFence, Ordering::Release);
         slot.fixed.write(plain);
         slot.value.with_mut(|place| {
             // SAFETY: I2: the slot is ours alone until it is published.
@@ -264,12 +259,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// Makes a filled slot resolve.
     pub(crate) fn publish(&self, reserved: Reserved) {
         let (word, _) = self.existing(reserved.slot);
-        let order = if active(Mutant::PublishRelaxed) {
-            Ordering::Relaxed
-        } else {
-            // Release: partners are `get`, `copy` and `reference`.
-            Ordering::Release
-        };
+        // Release: partners are `get`, `copy` and `reference`.
+        let order = relaxed_if(Mutant::PublishRelaxed, Ordering::Release);
         word.store(Word::new(reserved.generation, State::Live, 0).0, order);
     }
 
@@ -295,7 +286,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             }
             // Acquire: partner is `publish`; the information is read below. Release: partner is
             // `release`, whose caller finds the object dead after us.
-            match word.compare_exchange_weak(now.0, dead, Ordering::AcqRel, Ordering::Relaxed) {
+            let order = relaxed_if(Mutant::UnpublishRelaxed, Ordering::AcqRel);
+            match word.compare_exchange_weak(now.0, dead, order, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(seen) => now = Word(seen),
             }
@@ -316,8 +308,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
                 return Err(NoReference::Limit);
             }
             // Acquire: partner is `publish`.
-            match word.compare_exchange_weak(now.0, now.0 + 1, Ordering::Acquire, Ordering::Relaxed)
-            {
+            let order = relaxed_if(Mutant::ReferenceRelaxed, Ordering::Acquire);
+            match word.compare_exchange_weak(now.0, now.0 + 1, order, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(seen) => now = Word(seen),
             }
@@ -345,7 +337,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             };
             // AcqRel: what the holder did with the object comes before the slot is used again, and
             // whoever frees it has seen what all other holders did.
-            match word.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {
+            let order = relaxed_if(Mutant::ReleaseRelaxed, Ordering::AcqRel);
+            match word.compare_exchange_weak(now.0, next.0, order, Ordering::Relaxed) {
                 Ok(_) => return Some(released),
                 Err(seen) => now = Word(seen),
             }

@@ -18,7 +18,7 @@ use super::word::{State, Word};
 use super::{Released, Reserved, Slab};
 use crate::alloc::OutOfMemory;
 use crate::handle::{Config, Token};
-use crate::mutant::{Mutant, active};
+use crate::mutant::{Mutant, active, relaxed_if};
 use crate::reclamation::{Batch, Dropping, Garbage, Local, Record, Shared};
 use crate::stack::{Chain, Stack};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, bump};
@@ -180,7 +180,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             place.link.store(if length == 0 { NIL } else { now as u32 }, Ordering::Relaxed);
             let next = u64::from(length + 1) << 32 | u64::from(slot);
             // Release: partner is the swap in `seal_list`; the link and the unpublishing are seen.
-            match list.compare_exchange_weak(now, next, Ordering::Release, Ordering::Relaxed) {
+            let order = relaxed_if(Mutant::RetireRelaxed, Ordering::Release);
+            match list.compare_exchange_weak(now, next, order, Ordering::Relaxed) {
                 Ok(_) => break length + 1,
                 Err(seen) => now = seen,
             }
@@ -200,7 +201,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     ) -> Result<(), OutOfMemory> {
         let list = &from.state.shard().retired[usize::from(deferred)];
         // Acquire: if the list is empty, its taker's count is seen (`reclamation`, phases).
-        if retired_len(list.load(Ordering::Acquire)) == 0 {
+        let look = relaxed_if(Mutant::SealLookRelaxed, Ordering::Acquire);
+        if retired_len(list.load(look)) == 0 {
             return Ok(());
         }
         let batch = Batch::new()?;
@@ -292,7 +294,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
                 now.with_state(State::Ghost)
             };
             // AcqRel: partner is `release`, whichever of us comes second frees the slot.
-            match word.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {
+            let order = relaxed_if(Mutant::SettleRelaxed, Ordering::AcqRel);
+            match word.compare_exchange_weak(now.0, next.0, order, Ordering::Relaxed) {
                 Ok(_) => break next,
                 Err(seen) => now = Word(seen),
             }

@@ -1,0 +1,520 @@
+//! The slab's word, plain information, directory and lists.
+
+use crate::{Canary, Four, Lazy, Ledger, One, Pair, Twice, Two, explore, spawn};
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::AtomicU64;
+use rtm_core::Config;
+use rtm_core::model::{Seat, Slab, slot_of};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Enough steps of the collector for a batch to ripen when nobody is inside.
+const STEPS: usize = 3;
+
+/// Reserves every slot there is and says which: none twice.
+fn all_slots<T: Send + Sync, C: Config>(
+    slab: &Slab<T, C>,
+    seat: &Seat,
+    mut value: impl FnMut() -> T,
+) -> Vec<u32> {
+    let tokens = std::iter::from_fn(|| slab.add(seat, 9, value())).take(9);
+    let mut slots: Vec<_> = tokens.map(slot_of).collect();
+    slots.sort_unstable();
+    assert!(slots.is_sorted_by(|a, b| a < b), "a slot was handed out twice: {slots:?}");
+    slots
+}
+
+/// What a lookup finds is complete.
+pub fn publish_and_look_up() {
+    explore(|| {
+        let slab = Arc::new(Slab::<Canary, One>::new());
+        let board = Arc::new(AtomicU64::new(u64::MAX));
+        let (writer, reader) = (slab.domain.join(), slab.domain.join());
+        let thread = {
+            let (slab, board) = (slab.clone(), board.clone());
+            spawn(move || {
+                let reserved = slab.reserve(&writer, 5, Ledger::default().canary(1)).unwrap();
+                board.store(reserved.token(), Relaxed);
+                slab.publish(reserved);
+                writer
+            })
+        };
+        let section = reader.enter(&slab.domain);
+        let token = board.load(Relaxed);
+        if token != u64::MAX
+            && let Some((plain, canary)) = slab.get(token, &section)
+        {
+            assert_eq!((plain, canary.read()), (5, 1));
+        }
+        drop(section);
+        let _writer = thread.join().unwrap();
+        let section = reader.enter(&slab.domain);
+        assert!(slab.get(board.load(Relaxed), &section).is_some());
+    });
+}
+
+/// What a lookup found stays until the section ends; afterwards it goes exactly once.
+pub fn look_up_against_removal() {
+    explore(|| {
+        let ledger = Ledger::default();
+        let slab = Arc::new(Slab::<Canary, One>::new());
+        let (writer, reader) = (slab.domain.join(), slab.domain.join());
+        let token = slab.add(&writer, 5, ledger.canary(1)).unwrap();
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                let section = reader.enter(&slab.domain);
+                if let Some((plain, canary)) = slab.get(token, &section) {
+                    assert_eq!((plain, canary.read()), (5, 1));
+                    // A second access, after which the writer may have gone on.
+                    assert!(slab.copy(token).is_none_or(|(plain, _)| plain == 5));
+                    assert_eq!(canary.read(), 1);
+                }
+                drop(section);
+                reader
+            })
+        };
+        assert!(slab.remove(&writer, token));
+        slab.collect(&writer, STEPS);
+        let reader = thread.join().unwrap();
+        assert!(slab.get(token, &reader.enter(&slab.domain)).is_none());
+        slab.collect(&writer, STEPS);
+        assert_eq!((ledger.drops(1), slab.domain.backlog()), (1, 0));
+    });
+}
+
+/// As above with a section that is refreshed: what was found before may go then, not earlier.
+pub fn refresh_against_removal() {
+    explore(|| {
+        let ledger = Ledger::default();
+        let slab = Arc::new(Slab::<Canary, One>::new());
+        let (writer, reader) = (slab.domain.join(), slab.domain.join());
+        let token = slab.add(&writer, 5, ledger.canary(1)).unwrap();
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                let mut section = reader.enter(&slab.domain);
+                section.refresh();
+                if let Some((_, canary)) = slab.get(token, &section) {
+                    assert_eq!(canary.read(), 1);
+                }
+                section.refresh();
+                if let Some((_, canary)) = slab.get(token, &section) {
+                    assert_eq!(canary.read(), 1);
+                }
+                drop(section);
+                reader
+            })
+        };
+        assert!(slab.remove(&writer, token));
+        slab.collect(&writer, STEPS);
+        let _reader = thread.join().unwrap();
+        slab.collect(&writer, STEPS);
+        assert_eq!(ledger.drops(1), 1);
+    });
+}
+
+/// What a copy without a section finds is complete.
+pub fn publish_and_copy() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), One>::new());
+        let board = Arc::new(AtomicU64::new(u64::MAX));
+        let writer = slab.domain.join();
+        let thread = {
+            let (slab, board) = (slab.clone(), board.clone());
+            spawn(move || {
+                let reserved = slab.reserve(&writer, 5, ()).unwrap();
+                board.store(reserved.token(), Relaxed);
+                slab.publish(reserved);
+                writer
+            })
+        };
+        let token = board.load(Relaxed);
+        if token != u64::MAX {
+            assert!(slab.copy(token).is_none_or(|copy| copy == (5, true)));
+            if slab.reference(token) {
+                assert_eq!(slab.copy(token), Some((5, true)));
+            }
+        }
+        let _writer = thread.join().unwrap();
+        assert_eq!(slab.copy(board.load(Relaxed)), Some((5, true)));
+    });
+}
+
+/// A copy without a section is of the object that was asked for, or none.
+pub fn copy_against_reuse() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), One>::new());
+        let writer = slab.domain.join();
+        let token = slab.add(&writer, 1, ()).unwrap();
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                if let Some((plain, live)) = slab.copy(token) {
+                    assert_eq!((plain, live), (1, true));
+                }
+            })
+        };
+        assert!(slab.remove(&writer, token));
+        slab.collect(&writer, STEPS);
+        let next = slab.add(&writer, 2, ()).unwrap();
+        assert_ne!(next, token, "a name was given out twice");
+        thread.join().unwrap();
+        assert_eq!((slab.copy(next), slab.copy(token)), (Some((2, true)), None));
+    });
+}
+
+/// One of two removals of an object wins.
+pub fn two_removals() {
+    explore(|| {
+        let ledger = Ledger::default();
+        let slab = Arc::new(Slab::<Canary, One>::new());
+        let (one, other) = (slab.domain.join(), slab.domain.join());
+        let token = slab.add(&one, 5, ledger.canary(1)).unwrap();
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || (slab.remove(&other, token), other))
+        };
+        let first = slab.remove(&one, token);
+        let (second, _other) = thread.join().unwrap();
+        assert!(first != second, "not exactly one removal won");
+        slab.collect(&one, STEPS);
+        assert_eq!(ledger.drops(1), 1);
+        assert_eq!(all_slots(&slab, &one, || ledger.canary(2)).len(), 1);
+    });
+}
+
+/// Whoever ends an object's life has seen what was registered, even if it heard of it by a relaxed
+/// message.
+pub fn remove_what_another_published() {
+    explore(|| {
+        let ledger = Ledger::default();
+        let slab = Arc::new(Slab::<Canary, One>::new());
+        let board = Arc::new(AtomicU64::new(u64::MAX));
+        let (writer, other) = (slab.domain.join(), slab.domain.join());
+        let thread = {
+            let (slab, board, ledger) = (slab.clone(), board.clone(), ledger.clone());
+            spawn(move || {
+                let token = slab.add(&writer, 5, ledger.canary(1)).unwrap();
+                board.store(token, Relaxed);
+                writer
+            })
+        };
+        let token = board.load(Relaxed);
+        // Compares both halves of the information.
+        let removed = token != u64::MAX && slab.remove(&other, token);
+        slab.collect(&other, STEPS);
+        let _writer = thread.join().unwrap();
+        assert_eq!(ledger.drops(1), usize::from(removed));
+    });
+}
+
+/// A reference taken in time keeps information and slot; one taken too late is refused.
+pub fn reference_against_removal() {
+    explore(|| {
+        let ledger = Ledger::default();
+        let slab = Arc::new(Slab::<Canary, One>::new());
+        let (writer, holder) = (slab.domain.join(), slab.domain.join());
+        let token = slab.add(&writer, 5, ledger.canary(1)).unwrap();
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                if slab.reference(token) {
+                    let (plain, _) = slab.copy(token).expect("a referenced object is described");
+                    assert_eq!((plain, slab.references(token)), (5, 1));
+                    assert!(slab.release(&holder, token));
+                }
+                assert!(!slab.release(&holder, token), "one release too many was accepted");
+                holder
+            })
+        };
+        assert!(slab.remove(&writer, token));
+        slab.collect(&writer, STEPS);
+        if let Some(next) = slab.add(&writer, 6, ledger.canary(2)) {
+            assert_eq!((slab.copy(next), slab.references(next)), (Some((6, true)), 0));
+            assert!(slab.remove(&writer, next));
+        }
+        let holder = thread.join().unwrap();
+        assert_eq!(ledger.drops(1), 1);
+        slab.collect(&writer, STEPS);
+        let freed = all_slots(&slab, &writer, || ledger.canary(3)).len()
+            + all_slots(&slab, &holder, || ledger.canary(3)).len();
+        assert_eq!(freed, 1, "the slot was not freed exactly once");
+    });
+}
+
+/// Whoever has a reference has seen what was done before the registration.
+pub fn reference_sees_registration() {
+    struct World {
+        slab: Slab<(), Two>,
+        board: AtomicU64,
+        before: UnsafeCell<u32>,
+    }
+    // SAFETY: loom watches the cell.
+    unsafe impl Sync for World {}
+    explore(|| {
+        let world = Arc::new(World {
+            slab: Slab::new(),
+            board: AtomicU64::new(u64::MAX),
+            before: UnsafeCell::new(0),
+        });
+        let (writer, holder) = (world.slab.domain.join(), world.slab.domain.join());
+        // The chunk is there, so that nothing is heard through its publication.
+        world.slab.add(&writer, 1, ()).unwrap();
+        let thread = {
+            let world = world.clone();
+            spawn(move || {
+                // SAFETY: loom panics if the reader below does not come after.
+                world.before.with_mut(|before| unsafe { *before = 1 });
+                let token = world.slab.add(&writer, 5, ()).unwrap();
+                world.board.store(token, Relaxed);
+                writer
+            })
+        };
+        let token = world.board.load(Relaxed);
+        if token != u64::MAX && world.slab.reference(token) {
+            // SAFETY: as above.
+            assert_eq!(world.before.with(|before| unsafe { *before }), 1);
+            assert!(world.slab.release(&holder, token));
+        }
+        thread.join().unwrap();
+    });
+}
+
+/// The last release and the end of the grace period: whichever comes second frees the slot.
+pub fn release_against_reclaim() {
+    explore(|| {
+        let ledger = Ledger::default();
+        let slab = Arc::new(Slab::<Canary, One>::new());
+        let (writer, holder) = (slab.domain.join(), slab.domain.join());
+        let token = slab.add(&writer, 5, ledger.canary(1)).unwrap();
+        assert!(slab.reference(token));
+        let canary = ledger.canary(2);
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                assert_eq!(slab.copy(token).map(|(plain, _)| plain), Some(5));
+                assert!(slab.release(&holder, token));
+                assert!(!slab.release(&holder, token), "one release too many was accepted");
+                // If this release freed the slot, it is this member's to fill.
+                let next = slab.add(&holder, 6, canary);
+                (next.is_some(), holder)
+            })
+        };
+        assert!(slab.remove(&writer, token));
+        slab.collect(&writer, STEPS);
+        assert_eq!(ledger.drops(1), 1);
+        let (reused, holder) = thread.join().unwrap();
+        assert_eq!(slab.copy(token), None);
+        let freed = usize::from(reused)
+            + all_slots(&slab, &writer, || ledger.canary(3)).len()
+            + all_slots(&slab, &holder, || ledger.canary(3)).len();
+        assert_eq!(freed, 1, "the slot was not freed exactly once");
+    });
+}
+
+/// Two holders let go while the payload is being reclaimed: the slot is freed once.
+pub fn two_releases() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), One>::new());
+        let (one, other) = (slab.domain.join(), slab.domain.join());
+        let token = slab.add(&one, 5, ()).unwrap();
+        assert!(slab.reference(token) && slab.reference(token));
+        assert!(slab.remove(&one, token));
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                assert!(slab.release(&other, token));
+                other
+            })
+        };
+        assert!(slab.release(&one, token));
+        slab.collect(&one, STEPS);
+        let other = thread.join().unwrap();
+        assert!(!slab.release(&one, token));
+        let freed = all_slots(&slab, &one, || ()).len() + all_slots(&slab, &other, || ()).len();
+        assert_eq!(freed, 1, "the slot was not freed exactly once");
+    });
+}
+
+/// A slot whose generations are used up is counted once and never used again, whether the last
+/// release or the reclaimer ends its last object.
+pub fn last_generation() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), Twice>::new());
+        let (writer, holder) = (slab.domain.join(), slab.domain.join());
+        let first = slab.add(&writer, 1, ()).unwrap();
+        assert!(slab.remove(&writer, first));
+        slab.collect(&writer, STEPS);
+        let token = slab.add(&writer, 2, ()).unwrap();
+        assert_ne!(first, token);
+        assert!(slab.reference(token));
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                assert!(slab.release(&holder, token));
+                holder
+            })
+        };
+        assert!(slab.remove(&writer, token));
+        slab.collect(&writer, STEPS);
+        let holder = thread.join().unwrap();
+        assert_eq!(slab.spent(), 1);
+        assert_eq!((slab.copy(first), slab.copy(token)), (None, None));
+        assert!(slab.add(&writer, 3, ()).is_none() && slab.add(&holder, 3, ()).is_none());
+    });
+}
+
+/// Two threads out of slots get chunks of their own.
+pub fn growth_by_two() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), Four>::new());
+        let (one, other) = (slab.domain.join(), slab.domain.join());
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || (slab.add(&other, 2, ()).unwrap(), other))
+        };
+        let first = slab.add(&one, 1, ()).unwrap();
+        let (second, _other) = thread.join().unwrap();
+        assert_ne!(slot_of(first), slot_of(second), "a slot was handed out twice");
+        assert_eq!(slab.copy(first), Some((1, true)));
+        assert_eq!(slab.copy(second), Some((2, true)));
+        assert_eq!(slab.chunks(), 2);
+        assert_eq!(all_slots(&slab, &one, || ()).len(), 2);
+    });
+}
+
+/// A reader that hears of an object by a relaxed message sees its chunk and page complete, or not.
+pub fn growth_seen_by_a_reader() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), Four>::new());
+        let board = Arc::new([AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)]);
+        let writer = slab.domain.join();
+        slab.add(&writer, 0, ()).unwrap();
+        let thread = {
+            let (slab, board) = (slab.clone(), board.clone());
+            spawn(move || {
+                // The first on the page that is there, the second on a new one.
+                for place in board.iter() {
+                    place.store(slab.add(&writer, 7, ()).unwrap(), Relaxed);
+                }
+                writer
+            })
+        };
+        for place in board.iter() {
+            let token = place.load(Relaxed);
+            if token != u64::MAX {
+                assert!(slab.copy(token).is_none_or(|copy| copy == (7, true)));
+            }
+        }
+        let _writer = thread.join().unwrap();
+        assert_eq!(slab.copy(board[1].load(Relaxed)), Some((7, true)));
+    });
+}
+
+/// Two members out of slots meet at a third one's spare list.
+pub fn two_thieves() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), Two>::new());
+        let (owner, one, other) = (slab.domain.join(), slab.domain.join(), slab.domain.join());
+        let tokens = [slab.add(&owner, 1, ()).unwrap(), slab.add(&owner, 2, ()).unwrap()];
+        assert!(tokens.iter().all(|token| slab.remove(&owner, *token)));
+        slab.collect(&owner, STEPS);
+        let steal = |slab: &Slab<(), Two>, seat: &Seat| {
+            [(); 2].map(|()| slab.reserve(seat, 5, ()).map(|reserved| slot_of(reserved.token())))
+        };
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || (steal(&slab, &other), other))
+        };
+        let first = steal(&slab, &one);
+        let (second, _other) = thread.join().unwrap();
+        let mut slots: Vec<_> = first.into_iter().chain(second).flatten().collect();
+        slots.sort_unstable();
+        assert_eq!(slots, [0, 1], "each slot goes to one thief");
+    });
+}
+
+/// A member takes from another that is just laying a list open.
+pub fn share_against_theft() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), Two>::new());
+        let (owner, thief) = (slab.domain.join(), slab.domain.join());
+        let tokens = [slab.add(&owner, 1, ()).unwrap(), slab.add(&owner, 2, ()).unwrap()];
+        assert!(tokens.iter().all(|token| slab.remove(&owner, *token)));
+        for _ in 0..STEPS {
+            owner.nudge();
+        }
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                slab.collect(&owner, 0);
+                let own = slab.reserve(&owner, 5, ()).map(|reserved| slot_of(reserved.token()));
+                (own, owner)
+            })
+        };
+        let stolen = slab.reserve(&thief, 5, ()).map(|reserved| slot_of(reserved.token()));
+        let (own, owner) = thread.join().unwrap();
+        let taken: Vec<_> = own.into_iter().chain(stolen).collect();
+        let left =
+            all_slots(&slab, &owner, || ()).into_iter().chain(all_slots(&slab, &thief, || ()));
+        let mut slots: Vec<_> = taken.into_iter().chain(left).collect();
+        slots.sort_unstable();
+        assert_eq!(slots, [0, 1], "a slot was lost or handed out twice");
+    });
+}
+
+/// A retired list is sealed by its owner and by a flush at the same time: once in all.
+pub fn seal_against_seal() {
+    explore(|| {
+        let ledger = Ledger::default();
+        let slab = Arc::new(Slab::<Canary, Pair>::new());
+        let (owner, other) = (slab.domain.join(), slab.domain.join());
+        let tokens = [1, 2].map(|id| slab.add(&owner, id, ledger.canary(id)).unwrap());
+        assert!(slab.remove(&owner, tokens[0]));
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                assert!(slab.remove(&owner, tokens[1]));
+                owner
+            })
+        };
+        slab.seal_all(&other);
+        let owner = thread.join().unwrap();
+        slab.seal_all(&other);
+        slab.collect(&other, STEPS);
+        assert_eq!((ledger.drops(1), ledger.drops(2)), (1, 1));
+        assert_eq!(slab.domain.backlog(), 0);
+        let slots = [&owner, &other].map(|seat| all_slots(&slab, seat, || ledger.canary(3)).len());
+        assert_eq!(slots[0] + slots[1], 2, "slots were lost or handed out twice");
+    });
+}
+
+/// A list is sealed by another while its owner pushes to it and never comes to seal it itself.
+pub fn retire_against_seal() {
+    explore(|| {
+        let ledger = Ledger::default();
+        let slab = Arc::new(Slab::<Canary, Lazy>::new());
+        let (owner, other) = (slab.domain.join(), slab.domain.join());
+        let first = slab.add(&owner, 1, ledger.canary(1)).unwrap();
+        let second = slab.add(&owner, 2, ledger.canary(2)).unwrap();
+        // In this order the link of the first slot names the second.
+        assert!(slab.remove(&owner, second));
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                assert!(slab.remove(&owner, first));
+                owner
+            })
+        };
+        slab.seal_all(&other);
+        slab.collect(&other, STEPS);
+        let owner = thread.join().unwrap();
+        slab.seal_all(&other);
+        slab.collect(&other, STEPS);
+        assert_eq!((ledger.drops(1), ledger.drops(2)), (1, 1));
+        let slots = all_slots(&slab, &other, || ledger.canary(3)).len();
+        assert_eq!(slots, 4, "slots were lost or handed out twice");
+        drop(owner);
+    });
+}

@@ -1,0 +1,8 @@
+//! See `rtm_loom_tests::limits`.
+#![cfg(rtm_loom)]
+
+rtm_loom_tests::tests! { limits:
+    two_takers
+    give_against_take
+    lower_against_take
+}

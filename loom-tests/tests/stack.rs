@@ -1,0 +1,7 @@
+//! See `rtm_loom_tests::stack`.
+#![cfg(rtm_loom)]
+
+rtm_loom_tests::tests! { stack:
+    two_takers
+    push_against_take
+}
