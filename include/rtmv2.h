@@ -489,7 +489,8 @@ RTM_API DWORD RtmxGetContexts(UINT NumEntities,
  *
  * @param Reader  out: its handle. Required.
  *
- * @return NO_ERROR; ERROR_NOT_ENOUGH_MEMORY; ERROR_INVALID_PARAMETER Reader NULL or misaligned.
+ * @return NO_ERROR; ERROR_NOT_ENOUGH_MEMORY; ERROR_NO_SYSTEM_RESOURCES there are 65,536 readers;
+ *   ERROR_INVALID_PARAMETER Reader NULL or misaligned.
  *
  * A reader is used by one thread at a time; a section of it is left by the thread that entered it.
  * Using one from two threads at once is a defect of the caller with undefined effect. Blocks

@@ -101,7 +101,7 @@ mod table;
 pub use alloc::OutOfMemory;
 pub use entity::{AddressFamily, EntityInfo, TableKey};
 pub use error::{InvalidHandle, ReferenceError, Refusal, RegisterError, WaitError};
-pub use handle::{Config, Handle, Kind, Standard};
+pub use handle::{Config, Handle, Standard};
 pub use limits::Limits;
 pub use participant::{Departed, Entity, Flushing, Guard, Participant, Registration};
 pub use registry::{DropBy, Registry, Settings};

@@ -15,8 +15,8 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
-/// Handles ahead of the current one whose cache lines a batch lookup asks for.
-const PREFETCH: usize = 16;
+/// Entities whose cache lines are asked for before the first of them is looked at.
+const BLOCK: usize = 32;
 
 /// A read section. See [`Registry::enter`]. Not `Send`: a section belongs to its thread.
 ///
@@ -59,8 +59,8 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
         self.get_each_by(handles.len(), |index| Some(handles[index]), &mut f);
     }
 
-    /// As [`get_each`](Guard::get_each), for handles that come from a function of their index
-    /// (which may be asked twice); `None` counts as an invalid handle.
+    /// As [`get_each`](Guard::get_each), for handles that come from a function of their index; `None`
+    /// counts as an invalid handle.
     #[inline]
     pub fn get_each_by<'g>(
         &'g self,
@@ -69,17 +69,20 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
         mut f: impl FnMut(usize, Result<Entity<'g, T>, InvalidHandle>),
     ) {
         let slab = &self.registry.slab;
-        let ahead = |index| {
-            if let Some(token) = handle(index).and_then(|handle| slab.open(handle)) {
-                slab.prefetch(token);
+        let mut block = [None; BLOCK];
+        for first in (0..count).step_by(BLOCK) {
+            let length = BLOCK.min(count - first);
+            for (offset, place) in block[..length].iter_mut().enumerate() {
+                let token = handle(first + offset).and_then(|handle| slab.open(handle));
+                *place = token.and_then(|token| slab.locate(token));
             }
-        };
-        (0..count.min(PREFETCH)).for_each(ahead);
-        for index in 0..count {
-            if index + PREFETCH < count {
-                ahead(index + PREFETCH);
+            for (offset, place) in block[..length].iter().enumerate() {
+                let found = place.and_then(|located| {
+                    let slot = slab.get_located(located, &self.section)?;
+                    Some(Entity { slot, handle: slab.seal(located.token()) })
+                });
+                f(first + offset, found.ok_or(InvalidHandle));
             }
-            f(index, handle(index).ok_or(InvalidHandle).and_then(|handle| self.get(handle)));
         }
     }
 
@@ -90,23 +93,28 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
         let slab = &self.registry.slab;
         let mut walk =
             self.registry.tables.find(table).map(|table| table.index.walk(&self.section));
-        let mut ahead = [(0, Token::NONE); PREFETCH];
+        let mut tokens = [(0, Token::NONE); BLOCK];
+        let mut block = [None; BLOCK];
         let (mut next, mut filled) = (0, 0);
         std::iter::from_fn(move || {
             loop {
                 if next == filled {
-                    filled = walk.as_mut()?.fill(&mut ahead);
+                    filled = walk.as_mut()?.fill(&mut tokens);
                     next = 0;
                     if filled == 0 {
                         walk = None;
                         return None;
                     }
-                    ahead[..filled].iter().for_each(|(_, token)| slab.prefetch(*token));
+                    for (place, (_, token)) in block.iter_mut().zip(&tokens[..filled]) {
+                        *place = slab.locate(*token);
+                    }
                 }
-                let (_, token) = ahead[next];
+                let located = block[next];
                 next += 1;
-                if let Some(slot) = slab.get(token, &self.section) {
-                    return Some(Entity { slot, handle: slab.seal(token) });
+                if let Some(located) = located
+                    && let Some(slot) = slab.get_located(located, &self.section)
+                {
+                    return Some(Entity { slot, handle: slab.seal(located.token()) });
                 }
             }
         })

@@ -84,17 +84,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn with_config(settings: Settings) -> Result<Self, OutOfMemory> {
-        Self::with_kind(settings, Kind::Entity)
-    }
-
-    /// As [`with_config`](Registry::with_config), for handles of another kind.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`].
-    pub fn with_kind(settings: Settings, kind: Kind) -> Result<Self, OutOfMemory> {
         let secret = random_secret();
         Ok(Registry {
-            slab: Slab::new(kind, secret)?,
+            slab: Slab::new(Kind::Entity, secret)?,
             domain: Domain::new(),
             tables: Tables::new(mix(secret)),
             limits: Snapshot::new(settings.limits),

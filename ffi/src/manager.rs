@@ -8,7 +8,6 @@ use crate::reclaimer::Reclaimer;
 use crate::types::*;
 use rtm_core::{OutOfMemory, Registry, Settings};
 use std::ptr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// Opaque pointers unless `RtmxSetLimits` says otherwise.
@@ -17,8 +16,9 @@ const DEFAULT_OPAQUE_POINTERS: u32 = 1024;
 pub(crate) struct Manager {
     /// Told apart from every other manager of the process.
     pub(crate) serial: u64,
+    // Before the registry, which their sections borrow.
+    pub(crate) readers: Readers,
     pub(crate) registry: Registry<Client>,
-    pub(crate) readers: OnceLock<Readers>,
     pub(crate) reclaimer: Reclaimer,
     pub(crate) opaque_pointers: AtomicU32,
     pub(crate) max_opaque_pointers: AtomicU32,
@@ -60,7 +60,7 @@ fn create() -> Result<&'static Manager, OutOfMemory> {
     let manager = Box::into_raw(Box::new(Manager {
         serial: SERIALS.fetch_add(1, Ordering::Relaxed),
         registry: Registry::new(Settings::default())?,
-        readers: OnceLock::new(),
+        readers: Readers::default(),
         reclaimer: Reclaimer::default(),
         opaque_pointers: AtomicU32::new(0),
         max_opaque_pointers: AtomicU32::new(DEFAULT_OPAQUE_POINTERS),

@@ -1,15 +1,14 @@
 //! Read sections, contexts, reader objects.
 
-use crate::boundary::{call, call_hot, handle, optional, required, required_array, to_c};
+use crate::boundary::{call, call_hot, handle, optional, required, required_array};
 use crate::client::Client;
 use crate::manager::{self, Manager};
 use crate::thread::{self, Section};
 use crate::types::*;
-use rtm_core::{
-    AddressFamily, DropBy, EntityInfo, Guard, Handle, Kind, OutOfMemory, Participant, Registry,
-    Settings, TableKey,
-};
+use rtm_core::Guard;
+use std::hash::{BuildHasher, RandomState};
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Enters a read section on this thread: what is looked up inside stays valid until it is left.
@@ -70,7 +69,7 @@ pub unsafe extern "C" fn RtmxGetContext(
     call_hot(|| {
         let record = thread::inside().ok_or(ERROR_NOT_LOCKED)?;
         // SAFETY: the caller's pointer, checked inside.
-        record.section.with(|guard| unsafe { context(guard, EntityHandle, Context) })
+        unsafe { context(record.section.guard()?, EntityHandle, Context) }
     })
 }
 
@@ -98,7 +97,7 @@ pub unsafe extern "C" fn RtmxGetContexts(
         let record = thread::inside().ok_or(ERROR_NOT_LOCKED)?;
         let arrays = Arrays { NumEntities, EntityHandles, Contexts, NumFound };
         // SAFETY: the caller's arrays, checked inside.
-        record.section.with(|guard| unsafe { contexts(guard, &arrays) })
+        unsafe { contexts(record.section.guard()?, &arrays) }
     })
 }
 
@@ -161,97 +160,148 @@ unsafe fn contexts(guard: &Guard<'static, Client>, arrays: &Arrays) -> Result<()
 
 /// All reader objects of a manager.
 ///
-/// A reader's handle is resolved like an entity's, by a validated copy without a guard; what it gives
-/// is the reader's address. The memory of readers is never freed before the manager is, only used
-/// again, so that a handle that is used while another thread deletes it reads memory that is there.
+/// A reader's handle has a kind of its own, a serial number that is never used twice (under a random
+/// key, so that handles of another manager or library are refused: 2^-44), and the number of its place.
+/// Finding one is two loads and a comparison. The memory of readers is never freed before the manager
+/// is, only used again, so that a handle that is used while another thread deletes it reads memory that
+/// is there.
 pub(crate) struct Readers {
-    all: Mutex<Pool>,
-    // After the pool, whose participant borrows it.
-    registry: Box<Registry<()>>,
+    pages: [AtomicPtr<[Place; PLACES]>; PAGES],
+    key: u64,
+    pool: Mutex<Pool>,
 }
 
+const PLACES: usize = 256;
+const PAGES: usize = 256;
+const PLACE_BITS: u32 = 16;
+const SERIAL_BITS: u32 = 44;
+const READER_KIND: u64 = 15 << (PLACE_BITS + SERIAL_BITS);
+const _: () = assert!(PLACES * PAGES == 1 << PLACE_BITS && PLACE_BITS + SERIAL_BITS == 60);
+
+struct Place {
+    /// The handle of the reader that is here, else 0.
+    handle: AtomicU64,
+    /// Its section; stays when it is deleted.
+    section: AtomicPtr<Section>,
+}
+
+#[derive(Default)]
 struct Pool {
-    /// Creates and deletes.
-    participant: Participant<'static, ()>,
-    // Boxed: readers must not move when the vector grows.
-    #[allow(clippy::vec_box)]
-    readers: Vec<Box<Section>>,
-    free: Vec<*const Section>,
+    serial: u64,
+    /// Places that have been used, and those of them that are free.
+    used: usize,
+    free: Vec<u16>,
 }
 
-// SAFETY: sections are used by one thread at a time, as the header asks for; the pool is locked.
-unsafe impl Send for Pool {}
-// SAFETY: as above.
+// SAFETY: sections are used by one thread at a time, as the header asks for; all else is atomic or
+// locked.
 unsafe impl Sync for Readers {}
+// SAFETY: as above.
+unsafe impl Send for Readers {}
 
-const READER_TABLE: TableKey = TableKey { instance: 0, family: AddressFamily::Inet };
+impl Default for Readers {
+    fn default() -> Self {
+        Readers {
+            pages: [const { AtomicPtr::new(ptr::null_mut()) }; PAGES],
+            key: RandomState::new().hash_one(READER_KIND) & ((1 << SERIAL_BITS) - 1),
+            pool: Mutex::default(),
+        }
+    }
+}
 
 impl Readers {
-    fn of(manager: &'static Manager) -> Result<&'static Readers, DWORD> {
-        if let Some(readers) = manager.readers.get() {
-            return Ok(readers);
-        }
-        let new = Readers::new().map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY)?;
-        // Failure means that another thread's are there.
-        let _ = manager.readers.set(new);
-        manager.readers.get().ok_or(ERROR_NOT_ENOUGH_MEMORY)
-    }
-
-    fn new() -> Result<Readers, OutOfMemory> {
-        let registry = Box::new(Registry::with_kind(Settings::default(), Kind::Reader)?);
-        // SAFETY: boxed, so it does not move, and dropped after the participant.
-        let participant = unsafe { &*ptr::from_ref(&*registry) }.join()?;
-        let pool = Pool { participant, readers: Vec::new(), free: Vec::new() };
-        Ok(Readers { all: Mutex::new(pool), registry })
-    }
-
-    fn create(&self, manager: &'static Manager) -> Result<Handle, DWORD> {
-        let no_memory = |_| ERROR_NOT_ENOUGH_MEMORY;
-        let mut pool = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let section = match pool.free.pop() {
-            Some(section) => section,
-            None => {
-                pool.readers.try_reserve(1).map_err(no_memory)?;
-                let count = pool.readers.len() + 1;
-                pool.free.try_reserve(count).map_err(no_memory)?;
-                let section =
-                    Section::new(manager).map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY)?;
-                pool.readers.push(Box::new(section));
-                let newest = &pool.readers[count - 1];
-                ptr::from_ref(&**newest)
-            }
-        };
-        let info = EntityInfo { table: READER_TABLE, id: section.expose_provenance() as u64 };
-        pool.participant.register_handle(info, (), DropBy::Writers).map_err(|_| {
-            pool.free.push(section);
-            ERROR_NOT_ENOUGH_MEMORY
-        })
-    }
-
-    fn delete(&self, handle: Handle) -> Result<(), DWORD> {
-        let mut pool = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let section = self.find(handle)?;
-        if section.is_inside() {
-            return Err(ERROR_BUSY);
-        }
-        pool.participant.deregister(handle).map_err(|_| ERROR_INVALID_HANDLE)?;
-        // The room was reserved when the reader was made.
-        pool.free.push(section);
-        Ok(())
+    #[inline(always)]
+    fn place(&self, number: u64) -> Option<&Place> {
+        let number = number as usize & ((1 << PLACE_BITS) - 1);
+        // Acquire: pairs with the store in `create`.
+        let page = self.pages[number / PLACES].load(Ordering::Acquire);
+        // SAFETY: null, or a page that lives as long as `self`.
+        Some(&unsafe { page.as_ref() }?[number % PLACES])
     }
 
     #[inline(always)]
-    fn find(&self, handle: Handle) -> Result<&'static Section, DWORD> {
-        let info = self.registry.registered_info(handle).map_err(|_| ERROR_INVALID_HANDLE)?;
-        // SAFETY: `create` made the address of a section that lives as long as the manager.
-        Ok(unsafe { &*ptr::with_exposed_provenance::<Section>(info.id as usize) })
+    fn find(&self, handle: RTMX_READER_HANDLE) -> Result<&Section, DWORD> {
+        let bits = handle.addr() as u64;
+        let place = self.place(bits).ok_or(ERROR_INVALID_HANDLE)?;
+        // Acquire: pairs with the store in `create`. No place holds 0's handle: a free place holds 0
+        // and the handle of place 0 is never 0.
+        if bits == 0 || place.handle.load(Ordering::Acquire) != bits {
+            return Err(ERROR_INVALID_HANDLE);
+        }
+        // SAFETY: set before the handle; sections live as long as `self`.
+        Ok(unsafe { &*place.section.load(Ordering::Relaxed) })
+    }
+
+    fn create(&self, manager: &'static Manager) -> Result<RTMX_READER_HANDLE, DWORD> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = match pool.free.pop() {
+            Some(number) => number,
+            None => {
+                let number = u16::try_from(pool.used).map_err(|_| ERROR_NO_SYSTEM_RESOURCES)?;
+                let count = pool.used + 1;
+                // Room for its return, so that deleting needs no memory.
+                pool.free.try_reserve(count).map_err(|_| ERROR_NOT_ENOUGH_MEMORY)?;
+                let section = Section::new(manager).map_err(|_| ERROR_NOT_ENOUGH_MEMORY)?;
+                let page = &self.pages[usize::from(number) / PLACES];
+                if page.load(Ordering::Relaxed).is_null() {
+                    let empty = || Place {
+                        handle: AtomicU64::new(0),
+                        section: AtomicPtr::new(ptr::null_mut()),
+                    };
+                    let new = Box::new(std::array::from_fn(|_| empty()));
+                    // Release: partner is `place`.
+                    page.store(Box::into_raw(new), Ordering::Release);
+                }
+                let place = self.place(number.into()).ok_or(ERROR_INTERNAL_ERROR)?;
+                place.section.store(Box::into_raw(Box::new(section)), Ordering::Relaxed);
+                pool.used = count;
+                number
+            }
+        };
+        pool.serial += 1;
+        let serial = (pool.serial ^ self.key) & ((1 << SERIAL_BITS) - 1);
+        let bits = READER_KIND | serial << PLACE_BITS | u64::from(number);
+        let place = self.place(number.into()).ok_or(ERROR_INTERNAL_ERROR)?;
+        // Release: partner is `find`.
+        place.handle.store(bits, Ordering::Release);
+        Ok(ptr::without_provenance_mut(bits as usize))
+    }
+
+    fn delete(&self, handle: RTMX_READER_HANDLE) -> Result<(), DWORD> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.find(handle)?.is_inside() {
+            return Err(ERROR_BUSY);
+        }
+        let number = handle.addr() as u16;
+        let place = self.place(number.into()).ok_or(ERROR_INTERNAL_ERROR)?;
+        place.handle.store(0, Ordering::Relaxed);
+        pool.free.push(number);
+        Ok(())
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        for page in &self.pages {
+            let page = page.load(Ordering::Relaxed);
+            if page.is_null() {
+                continue;
+            }
+            // SAFETY: made from a box by `create`; `self` is going.
+            for place in &*unsafe { Box::from_raw(page) } {
+                let section = place.section.load(Ordering::Relaxed);
+                if !section.is_null() {
+                    // SAFETY: as above.
+                    drop(unsafe { Box::from_raw(section) });
+                }
+            }
+        }
     }
 }
 
 #[inline(always)]
-fn reader(token: RTMX_READER_HANDLE) -> Result<&'static Section, DWORD> {
-    let readers = manager::of_handle()?.readers.get().ok_or(ERROR_INVALID_HANDLE)?;
-    readers.find(handle(token)?)
+fn reader(handle: RTMX_READER_HANDLE) -> Result<&'static Section, DWORD> {
+    manager::of_handle()?.readers.find(handle)
 }
 
 /// Creates a reader object: read sections that are not tied to a thread's own. A reader saves the
@@ -259,7 +309,8 @@ fn reader(token: RTMX_READER_HANDLE) -> Result<&'static Section, DWORD> {
 ///
 /// @param Reader  out: its handle. Required.
 ///
-/// @return NO_ERROR; ERROR_NOT_ENOUGH_MEMORY; ERROR_INVALID_PARAMETER Reader NULL or misaligned.
+/// @return NO_ERROR; ERROR_NOT_ENOUGH_MEMORY; ERROR_NO_SYSTEM_RESOURCES there are 65,536 readers;
+///   ERROR_INVALID_PARAMETER Reader NULL or misaligned.
 ///
 /// A reader is used by one thread at a time; a section of it is left by the thread that entered it.
 /// Using one from two threads at once is a defect of the caller with undefined effect. Blocks
@@ -269,9 +320,9 @@ pub unsafe extern "C" fn RtmxCreateReader(Reader: PRTMX_READER_HANDLE) -> DWORD 
     call(|| {
         required(Reader)?;
         let manager = manager::get()?;
-        let handle = Readers::of(manager)?.create(manager)?;
+        let handle = manager.readers.create(manager)?;
         // SAFETY: checked above.
-        unsafe { Reader.write(to_c(handle)) };
+        unsafe { Reader.write(handle) };
         Ok(())
     })
 }
@@ -283,10 +334,7 @@ pub unsafe extern "C" fn RtmxCreateReader(Reader: PRTMX_READER_HANDLE) -> DWORD 
 /// Blocks shortly.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxDeleteReader(Reader: RTMX_READER_HANDLE) -> DWORD {
-    call(|| {
-        let readers = manager::of_handle()?.readers.get().ok_or(ERROR_INVALID_HANDLE)?;
-        readers.delete(handle(Reader)?)
-    })
+    call(|| manager::of_handle()?.readers.delete(Reader))
 }
 
 /// RtmxEnter for a reader object.
@@ -330,7 +378,7 @@ pub unsafe extern "C" fn RtmxReaderGetContext(
 ) -> DWORD {
     call_hot(|| {
         // SAFETY: the caller's pointer, checked inside.
-        reader(Reader)?.with(|guard| unsafe { context(guard, EntityHandle, Context) })
+        unsafe { context(reader(Reader)?.guard()?, EntityHandle, Context) }
     })
 }
 
@@ -349,6 +397,6 @@ pub unsafe extern "C" fn RtmxReaderGetContexts(
     call_hot(|| {
         let arrays = Arrays { NumEntities, EntityHandles, Contexts, NumFound };
         // SAFETY: the caller's arrays, checked inside.
-        reader(Reader)?.with(|guard| unsafe { contexts(guard, &arrays) })
+        unsafe { contexts(reader(Reader)?.guard()?, &arrays) }
     })
 }

@@ -12,23 +12,28 @@ use crate::client::Client;
 use crate::manager::Manager;
 use crate::types::*;
 use rtm_core::{Flushing, Guard, OutOfMemory, Participant};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 
 /// A read section on some member: nested calls count, the outermost holds the guard.
+///
+/// The guard is made and dropped in its place, never moved: moving it would read back in one piece what
+/// has just been written in several, which stalls the processor for longer than the whole call takes.
 pub(crate) struct Section {
-    guard: RefCell<Option<Guard<'static, Client>>>,
+    /// Initialised while `depth` is not 0.
+    guard: UnsafeCell<MaybeUninit<Guard<'static, Client>>>,
     depth: Cell<u32>,
-    // After the guard, which borrows it.
+    // Dropped after the guard, which borrows it.
     participant: Box<Participant<'static, Client>>,
 }
 
 impl Section {
     pub(crate) fn new(manager: &'static Manager) -> Result<Section, OutOfMemory> {
-        let participant = manager.registry.join()?;
-        let (guard, depth) = (RefCell::new(None), Cell::new(0));
-        Ok(Section { guard, depth, participant: Box::new(participant) })
+        let participant = Box::new(manager.registry.join()?);
+        let guard = UnsafeCell::new(MaybeUninit::uninit());
+        Ok(Section { guard, depth: Cell::new(0), participant })
     }
 
     /// The membership.
@@ -43,7 +48,9 @@ impl Section {
     pub(crate) fn enter(&self) {
         let depth = self.depth.get();
         if depth == 0 {
-            *self.guard.borrow_mut() = Some(self.participant().enter());
+            let guard = self.participant().enter();
+            // SAFETY: one thread at a time uses a section, and nothing borrows the guard now.
+            unsafe { (*self.guard.get()).write(guard) };
         }
         self.depth.set(depth + 1);
     }
@@ -53,34 +60,46 @@ impl Section {
         let depth = self.depth.get().checked_sub(1).ok_or(ERROR_NOT_LOCKED)?;
         self.depth.set(depth);
         if depth == 0 {
-            *self.guard.borrow_mut() = None;
+            // SAFETY: the depth was 1, so the guard is there; nothing borrows it now.
+            unsafe { self.guard.get().cast::<Guard<'static, Client>>().drop_in_place() };
         }
         Ok(())
     }
 
     #[inline(always)]
     pub(crate) fn quiesce(&self) -> Result<(), DWORD> {
-        match (self.depth.get(), &mut *self.guard.borrow_mut()) {
-            (1, Some(guard)) => guard.refresh(),
-            (0, _) | (_, None) => return Err(ERROR_NOT_LOCKED),
-            _ => return Err(ERROR_POSSIBLE_DEADLOCK),
+        match self.depth.get() {
+            0 => Err(ERROR_NOT_LOCKED),
+            1 => {
+                // SAFETY: the depth is 1, so the guard is there; nothing borrows it now.
+                unsafe { &mut *self.guard.get().cast::<Guard<'static, Client>>() }.refresh();
+                Ok(())
+            }
+            _ => Err(ERROR_POSSIBLE_DEADLOCK),
         }
-        Ok(())
     }
 
     pub(crate) fn is_inside(&self) -> bool {
         self.depth.get() != 0
     }
 
-    /// Runs `f` with the guard of the section that the caller must be in.
+    /// The guard of the section that the caller must be in.
     #[inline(always)]
-    pub(crate) fn with<R>(
-        &self,
-        f: impl FnOnce(&Guard<'static, Client>) -> Result<R, DWORD>,
-    ) -> Result<R, DWORD> {
-        match &*self.guard.borrow() {
-            Some(guard) => f(guard),
-            None => Err(ERROR_NOT_LOCKED),
+    pub(crate) fn guard(&self) -> Result<&Guard<'static, Client>, DWORD> {
+        if self.depth.get() == 0 {
+            return Err(ERROR_NOT_LOCKED);
+        }
+        // SAFETY: the depth is not 0, so the guard is there; it is changed only by calls that this
+        // borrow does not outlive.
+        Ok(unsafe { &*self.guard.get().cast::<Guard<'static, Client>>() })
+    }
+}
+
+impl Drop for Section {
+    fn drop(&mut self) {
+        if self.depth.get() != 0 {
+            self.depth.set(1);
+            let _ = self.leave();
         }
     }
 }

@@ -115,6 +115,28 @@ impl<F: Fixed, T> Slot<F, T> {
     }
 }
 
+/// Where an object is, if it is still there. See [`Slab::locate`].
+pub(crate) struct Located<'a, F, T> {
+    token: Token,
+    word: &'a AtomicU64,
+    slot: &'a Slot<F, T>,
+}
+
+impl<F, T> Clone for Located<'_, F, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F, T> Copy for Located<'_, F, T> {}
+
+impl<F, T> Located<'_, F, T> {
+    #[inline(always)]
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+}
+
 /// A vacant slot that its holder alone may fill. Dropping it leaks the slot until the slab goes.
 #[must_use]
 pub(crate) struct Reserved {
@@ -210,13 +232,27 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         Word(word).is_live(token).then_some(slot)
     }
 
-    /// Brings the lines that a later [`get`](Slab::get) will touch.
+    /// Finds the place of an object that a later [`get_located`](Slab::get_located) will look at, and
+    /// asks for its lines.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, token: Token) {
-        if let Some((word, slot)) = self.directory.find(token.slot()) {
-            prefetch(word);
-            prefetch(slot);
-        }
+    pub(crate) fn locate(&self, token: Token) -> Option<Located<'_, F, T>> {
+        let (word, slot) = self.directory.find(token.slot())?;
+        prefetch(word);
+        prefetch(slot);
+        Some(Located { token, word, slot })
+    }
+
+    /// As [`get`](Slab::get), for an object whose place is known.
+    #[inline(always)]
+    pub(crate) fn get_located<'g>(
+        &'g self,
+        located: Located<'g, F, T>,
+        _guard: &'g impl Protects,
+    ) -> Option<&'g Slot<F, T>> {
+        let Located { token, word, slot } = located;
+        // Acquire: as in `get`.
+        let word = word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire));
+        Word(word).is_live(token).then_some(slot)
     }
 
     /// A copy of the plain information and whether the object is live, without any guard.

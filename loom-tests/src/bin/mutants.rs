@@ -29,7 +29,7 @@ mod runner {
     const USAGE: &str = "\
 loom-mutants [--quick | --deep] [--matrix] [--jobs N] [--list] [MODEL...]
   --quick   a bound of two pre-emptions (the default)
-  --deep    one more, each model for at most --seconds (600)
+  --deep    one more for the models as they are, each side at most --seconds (600)
   --matrix  every mutant against every model, not only those that must catch it; for information
   --jobs    processes at a time (as many as there are processors)
   --list    names the models with the mutants that each must catch
@@ -194,14 +194,15 @@ loom-mutants [--quick | --deep] [--matrix] [--jobs N] [--list] [MODEL...]
         let mut command = Command::new(me);
         command.args(["--run", case.model.name]).env_remove("RTM_MUTANT");
         let mut limit = Duration::from_secs(options.seconds);
-        if options.deep {
+        if let Some((_, mutant)) = case.mutant {
+            // Also when searching deep: a larger bound changes the order and finds them later.
+            command.env("RTM_MUTANT", mutant);
+            limit = MUTANT_LIMIT;
+        } else if options.deep {
             command.env("RTM_LOOM_DEEP", "1");
             command.env("LOOM_MAX_DURATION", options.seconds.to_string());
-            limit *= 2;
-        }
-        if let Some((_, mutant)) = case.mutant {
-            command.env("RTM_MUTANT", mutant);
-            limit = limit.min(MUTANT_LIMIT);
+            // From both sides, and loom looks at the clock now and then.
+            limit = limit * 2 + MUTANT_LIMIT;
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("this program runs");
