@@ -132,7 +132,8 @@ impl<C: Config> Index<C> {
         }
     }
 
-    /// Frees the id, which the object must hold.
+    /// Frees the id, which the object must hold. The caller has seen its insertion (`unpublish`
+    /// acquires what `publish` released), or it would look for a key that is not there yet.
     pub(crate) fn remove<S: Send + Sync + 'static>(
         &self,
         local: &Local<S>,

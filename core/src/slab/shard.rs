@@ -200,7 +200,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         deferred: bool,
     ) -> Result<(), OutOfMemory> {
         let list = &from.state.shard().retired[usize::from(deferred)];
-        // Acquire: if the list is empty, its taker's count is seen (`reclamation`, phases).
+        // Acquire: partner is the swap below. A flush that finds the list taken has seen the phase in
+        // which its taker counted itself in, and begins in that one or a later one.
         let look = relaxed_if(Mutant::SealLookRelaxed, Ordering::Acquire);
         if retired_len(list.load(look)) == 0 {
             return Ok(());
