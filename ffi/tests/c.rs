@@ -1,0 +1,374 @@
+//! The C and C++ programs of `tests/c`, compiled and run in every way the library is to be used.
+//!
+//! Each program prints one line and ends with 0, or says what failed and ends with 1.
+
+mod common;
+
+use common::{Ended, have, libraries, root, run, skipped};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+/// One for each subject.
+const PROGRAMS: [&str; 10] = [
+    "layout",
+    "registration",
+    "queries",
+    "sections",
+    "cleanup",
+    "misuse",
+    "threads",
+    "process",
+    "shutdown",
+    "dlopen",
+];
+
+/// What a program needs beside `librtm.a`. With glibc 2.34 and later these are empty and the line may
+/// be; the unwinder comes with the compiler driver.
+const NATIVE_LIBRARIES: [&str; 2] = ["-lpthread", "-ldl"];
+
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
+const COMPILE_LIMIT: Duration = Duration::from_secs(60);
+const RUN_LIMIT: Duration = Duration::from_secs(60);
+
+/// How to compile.
+#[derive(Clone, Copy)]
+struct Compiler {
+    /// Names the folder of its objects.
+    name: &'static str,
+    command: &'static str,
+    flags: &'static [&'static str],
+}
+
+const C11: Compiler = Compiler { name: "c11", command: "gcc", flags: &["-x", "c", "-std=c11"] };
+const CXX17: Compiler =
+    Compiler { name: "cxx17", command: "clang++", flags: &["-x", "c++", "-std=c++17"] };
+const ALONE: Compiler =
+    Compiler { name: "alone", command: "gcc", flags: &["-x", "c", "-std=c11", "-DRTM_ALONE"] };
+const SANITIZED: Compiler = Compiler {
+    name: "sanitized",
+    command: "gcc",
+    flags: &[
+        "-x",
+        "c",
+        "-std=c11",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+        "-fno-omit-frame-pointer",
+    ],
+};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Link {
+    Shared,
+    Static,
+    /// With nothing: the program loads the library itself.
+    Nothing,
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c")
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A compiler's command line up to the source.
+fn compiler(command: &str, flags: &[&str]) -> Command {
+    let mut command = Command::new(command);
+    command.args(flags).args(WARNINGS);
+    command.arg("-I").arg(root().join("include")).arg("-I").arg(sources());
+    command
+}
+
+/// The object file of a program, compiled once for all tests.
+fn object(with: Compiler, program: &str) -> PathBuf {
+    type Once = Arc<OnceLock<PathBuf>>;
+    static OBJECTS: Mutex<BTreeMap<String, Once>> = Mutex::new(BTreeMap::new());
+    let name = format!("{}/{program}.o", with.name);
+    let once = OBJECTS.lock().unwrap().entry(name.clone()).or_default().clone();
+    once.get_or_init(|| {
+        let output = folder(with.name).join(format!("{program}.o"));
+        let mut command = compiler(with.command, with.flags);
+        command.args(["-O1", "-g", "-pthread", "-c", "-o"]).arg(&output);
+        command.arg(sources().join(format!("{program}.c")));
+        let compiled = run(&name, &mut command, COMPILE_LIMIT);
+        assert!(compiled.status.success(), "{command:?}\n{}", compiled.text);
+        output
+    })
+    .clone()
+}
+
+/// A program, in a folder of the test's own.
+fn build(test: &str, with: Compiler, link: Link, program: &str) -> PathBuf {
+    let output = folder(test).join(program);
+    let mut command = Command::new(with.command);
+    command.args(with.flags.iter().filter(|flag| flag.starts_with("-fsanitize")));
+    command.arg(object(with, program)).arg("-o").arg(&output);
+    match link {
+        Link::Shared => {
+            command.arg("-L").arg(libraries()).arg("-lrtm");
+            // What the program then loads is checked by dlopen.c.
+            command.arg(format!("-Wl,-rpath,{}", libraries().display()));
+        }
+        Link::Static => {
+            command.arg(libraries().join("librtm.a"));
+        }
+        Link::Nothing => {}
+    }
+    command.args(NATIVE_LIBRARIES);
+    let linked = run(program, &mut command, COMPILE_LIMIT);
+    assert!(linked.status.success(), "{command:?}\n{}", linked.text);
+    output
+}
+
+fn arguments(command: &mut Command, program: &str, link: Link) {
+    if program == "dlopen" {
+        command.arg(libraries().join("librtm.so"));
+        command.arg(if link == Link::Static { "2" } else { "1" });
+    }
+}
+
+/// Exit code 0 and one line.
+fn expect_success(name: &str, ended: &Ended) {
+    assert!(ended.status.success(), "{name} ended with {}\n{}", ended.describe(), ended.text);
+    assert_eq!(ended.text.lines().count(), 1, "{name} printed:\n{}", ended.text);
+    println!("{:6.2} s  {name}: {}", ended.time.as_secs_f64(), ended.text.trim_end());
+}
+
+fn build_and_run(test: &str, with: Compiler, link: Link, programs: &[&str]) {
+    if !have(with.command) {
+        return;
+    }
+    for program in programs {
+        let mut command = Command::new(build(test, with, link, program));
+        arguments(&mut command, program, link);
+        let ended = run(program, &mut command, RUN_LIMIT);
+        expect_success(&format!("{test}/{program}"), &ended);
+    }
+}
+
+// --- The header alone ---
+
+const STANDARDS: [(&str, &[&str]); 2] =
+    [("c", &["c99", "c11", "c17", "c2x"]), ("c++", &["c++11", "c++14", "c++17", "c++20"])];
+
+fn only_compiles(compiler_name: &str, source: &str, more: &[&str]) {
+    if !have(compiler_name) {
+        return;
+    }
+    for (language, standards) in STANDARDS {
+        for standard in standards {
+            let std = format!("-std={standard}");
+            let mut command = compiler(compiler_name, &["-x", language, &std]);
+            command.arg("-fsyntax-only").args(more).arg(sources().join(source));
+            let compiled = run(&std, &mut command, COMPILE_LIMIT);
+            assert!(compiled.status.success(), "{command:?}\n{}", compiled.text);
+        }
+    }
+}
+
+#[test]
+fn header_alone_with_gcc() {
+    only_compiles("gcc", "header_alone.c", &[]);
+}
+
+#[test]
+fn header_alone_with_clang() {
+    only_compiles("clang", "header_alone.c", &[]);
+}
+
+#[test]
+fn own_types_with_gcc() {
+    only_compiles("gcc", "own_types.c", &[]);
+}
+
+#[test]
+fn own_types_with_clang() {
+    only_compiles("clang", "own_types.c", &[]);
+}
+
+#[test]
+fn own_types_of_the_wrong_width_are_refused() {
+    for name in ["gcc", "clang"] {
+        if !have(name) {
+            continue;
+        }
+        let mut command = compiler(name, &["-x", "c"]);
+        command.args(["-fsyntax-only", "-DOWN_ULONG=unsigned long"]);
+        command.arg(sources().join("own_types.c"));
+        let compiled = run(name, &mut command, COMPILE_LIMIT);
+        assert!(!compiled.status.success());
+        assert!(compiled.text.contains("RTM_CHECK_ULONG"), "{}", compiled.text);
+    }
+}
+
+// --- The programs ---
+
+#[test]
+fn c11_with_the_shared_library() {
+    build_and_run("c11-shared", C11, Link::Shared, &PROGRAMS);
+}
+
+#[test]
+fn c11_with_the_static_library() {
+    build_and_run("c11-static", C11, Link::Static, &PROGRAMS);
+}
+
+#[test]
+fn cxx17_with_the_shared_library() {
+    build_and_run("cxx17-shared", CXX17, Link::Shared, &PROGRAMS);
+}
+
+#[test]
+fn cxx17_with_the_static_library() {
+    build_and_run("cxx17-static", CXX17, Link::Static, &PROGRAMS);
+}
+
+#[test]
+fn the_library_only_loaded() {
+    build_and_run("c11-alone", ALONE, Link::Nothing, &["dlopen"]);
+}
+
+#[test]
+fn a_failed_check_says_where() {
+    if !have("gcc") {
+        return;
+    }
+    // There is no library where its argument says, so that the first check fails.
+    let file = build("failing", ALONE, Link::Nothing, "dlopen");
+    let ended = run("dlopen", Command::new(file).args(["/nowhere", "1"]), RUN_LIMIT);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.text);
+    assert!(ended.text.contains("dlopen.c:"), "{}", ended.text);
+    assert!(ended.text.contains("copy.library != "), "{}", ended.text);
+}
+
+#[test]
+#[should_panic(expected = "sleep: not done after 1 s")]
+fn a_program_that_hangs_is_ended_and_named() {
+    run("sleep", Command::new("sleep").arg("100"), Duration::from_secs(1));
+}
+
+// --- Sanitizers ---
+
+/// Runs the program with the seeded faults.
+fn seeded(file: &Path, argument: &str, leaks: bool) -> Ended {
+    let mut command = Command::new(file);
+    command.arg(argument);
+    sanitizer_options(&mut command, leaks);
+    run(argument, &mut command, RUN_LIMIT)
+}
+
+/// What is known to be lost.
+///
+/// pending: a thread whose first registration happens in a destructor of a pthread key loses what the
+/// library's snapshots keep for it.
+const LEAK_SUPPRESSIONS: &str = "leak:__cxa_thread_atexit_impl\n";
+const VALGRIND_SUPPRESSIONS: &str = "{
+   snapshot_of_a_late_call
+   Memcheck:Leak
+   match-leak-kinds: definite
+   fun:calloc
+   fun:__cxa_thread_atexit_impl
+}
+";
+
+/// In a forked child everything that the parent's other threads point to is lost.
+fn can_look_for_leaks(program: &str) -> bool {
+    program != "process"
+}
+
+fn suppressions(name: &str, text: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+fn sanitizer_options(command: &mut Command, leaks: bool) {
+    let leaks = u8::from(leaks);
+    let file = suppressions("leaks.supp", LEAK_SUPPRESSIONS);
+    command.env("LSAN_OPTIONS", format!("suppressions={}:print_suppressions=0", file.display()));
+    command.env("ASAN_OPTIONS", format!("exitcode=23:detect_leaks={leaks}:abort_on_error=0"));
+    command.env("UBSAN_OPTIONS", "exitcode=23:print_stacktrace=1");
+}
+
+#[test]
+fn with_address_and_undefined_behaviour_sanitizer() {
+    if !have("gcc") {
+        return;
+    }
+    // The gate is on: the checker is in the program and finds what is wrong on purpose.
+    let file = build("sanitized", SANITIZED, Link::Static, "seeded_fault");
+    let symbols = run("nm", Command::new("nm").arg(&file), RUN_LIMIT);
+    assert!(symbols.text.contains("__asan_init"), "the sanitizer is not in the program");
+    let fine = seeded(&file, "none", false);
+    assert!(fine.status.success(), "{}", fine.text);
+    let fault = seeded(&file, "use-after-free", false);
+    assert_eq!(fault.status.code(), Some(23), "{}", fault.text);
+    assert!(fault.text.contains("heap-use-after-free"), "{}", fault.text);
+    let fault = seeded(&file, "overflow", false);
+    assert!(fault.text.contains("signed integer overflow"), "{}", fault.text);
+    assert!(!fault.status.success());
+    let leak = seeded(&file, "leak", true);
+    let leaks = leak.text.contains("4321 byte");
+    if leaks {
+        assert_eq!(leak.status.code(), Some(23), "{}", leak.text);
+    } else {
+        skipped("the leak sanitizer does not work here");
+    }
+
+    for program in PROGRAMS {
+        let mut command = Command::new(build("sanitized", SANITIZED, Link::Static, program));
+        arguments(&mut command, program, Link::Static);
+        sanitizer_options(&mut command, leaks && can_look_for_leaks(program));
+        let ended = run(program, &mut command, RUN_LIMIT);
+        expect_success(&format!("sanitized/{program}"), &ended);
+    }
+}
+
+// --- Valgrind ---
+
+/// Those that valgrind says something about beyond the sanitizers: it looks into the library too.
+const UNDER_VALGRIND: [&str; 8] =
+    ["registration", "queries", "sections", "cleanup", "misuse", "threads", "process", "shutdown"];
+
+fn valgrind(file: &Path) -> Command {
+    let mut command = Command::new("valgrind");
+    command.args(["-q", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite"]);
+    command.args(["--errors-for-leak-kinds=definite", "--fair-sched=try"]);
+    let suppressed = suppressions("valgrind.supp", VALGRIND_SUPPRESSIONS);
+    command.arg(format!("--suppressions={}", suppressed.display()));
+    if !can_look_for_leaks(file.file_name().unwrap().to_str().unwrap()) {
+        command.arg("--leak-check=no");
+    }
+    command.arg(file);
+    command.env("RTM_TEST_DIVISOR", "30");
+    command
+}
+
+#[test]
+fn under_valgrind() {
+    if !have("gcc") || !have("valgrind") {
+        return;
+    }
+    let limit = Duration::from_secs(120);
+    let file = build("valgrind", C11, Link::Static, "seeded_fault");
+    let fine = run("none", valgrind(&file).arg("none"), limit);
+    expect_success("valgrind/seeded_fault", &fine);
+    for (fault, words) in [("use-after-free", "Invalid read"), ("leak", "definitely lost")] {
+        let found = run(fault, valgrind(&file).arg(fault), limit);
+        assert_eq!(found.status.code(), Some(9), "{}", found.text);
+        assert!(found.text.contains(words), "{}", found.text);
+    }
+    for program in UNDER_VALGRIND {
+        let mut command = valgrind(&build("valgrind", C11, Link::Static, program));
+        arguments(&mut command, program, Link::Static);
+        let ended = run(program, &mut command, limit);
+        expect_success(&format!("valgrind/{program}"), &ended);
+    }
+}
