@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <stddef.h>
+#include <sys/resource.h>
 
 #define PATTERN 0xEE
 
@@ -457,8 +458,70 @@ static void races(void)
     EQ(after.Deregistered - before.Deregistered, rounds);
 }
 
-int main(void)
+/* Without memory a registration fails, and what there is goes on. */
+static int out_of_memory(void)
 {
+    enum { MOST = 2000000, ROOM = 32 << 20 };
+    RTM_ENTITY_HANDLE *all = (RTM_ENTITY_HANDLE *)calloc(MOST, sizeof *all);
+    RTM_ENTITY_INFO info = make_info(0, TEST_INET, 0), read;
+    RTM_REGN_PROFILE profile;
+    struct rlimit before, small;
+    unsigned long pages = 0, i, round, live;
+    UINT count = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    DWORD code = NO_ERROR;
+
+    CHECK(all != NULL && file != NULL);
+    EQ(fscanf(file, "%lu", &pages), 1);
+    fclose(file);
+    all[0] = add(0);
+    EQ(getrlimit(RLIMIT_AS, &before), 0);
+    small = before;
+    small.rlim_cur = pages * 4096 + ROOM;
+    EQ(setrlimit(RLIMIT_AS, &small), 0);
+    for (i = 1; i < MOST; i++) {
+        info.EntityId.EntityId = i;
+        code = RtmRegisterEntity(&info, NULL, NULL, FALSE, &profile, &all[i]);
+        if (code != NO_ERROR)
+            break;
+    }
+    EQ(code, ERROR_NOT_ENOUGH_MEMORY);
+    CHECK_OP(i, >=, 10000);
+    EQ(all[i], NULL);
+    live = i;
+    for (round = 0; round < 100; round++) {
+        info.EntityId.EntityId = live + round;
+        EQ(RtmRegisterEntity(&info, NULL, NULL, FALSE, &profile, &all[live]), ERROR_NOT_ENOUGH_MEMORY);
+    }
+    EQ(statistics().Live, live);
+    EQ(RtmGetRegisteredEntities(all[0], &count, NULL, NULL), ERROR_INSUFFICIENT_BUFFER);
+    EQ(count, live);
+    for (i = 0; i < live; i++) {
+        OK(RtmGetEntityInfo(all[0], all[i], &read));
+        EQ(read.EntityId.EntityId, i);
+    }
+    /* What goes makes room, and needs none to go. */
+    for (i = 1; i < live; i++)
+        OK(RtmDeregisterEntity(all[i]));
+    OK(RtmxFlush());
+    EQ(statistics().Live, 1);
+    for (i = 1; i < live / 2; i++)
+        all[i] = add(i);
+    for (i = 0; i < live / 2; i++)
+        OK(RtmDeregisterEntity(all[i]));
+    OK(RtmxShutdown());
+    EQ(setrlimit(RLIMIT_AS, &before), 0);
+    free(all);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        return out_of_memory();
+#ifndef __SANITIZE_ADDRESS__
+    run_silently(argv[0], "memory", 0);
+#endif
     for (extended = 0; extended < 2; extended++) {
         profile_and_info();
         families();
