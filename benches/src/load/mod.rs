@@ -1,7 +1,7 @@
 //! rtm-load: drives the registry on real input and checks that nothing goes wrong.
 //!
 //! The workers and their checks are written twice: in C (`c/load.c`), which reaches the library as a
-//! daemon does, and in Rust ([`via_rust`]) over the core. This module has what both share, makes the
+//! daemon does, and in Rust (`via_rust.rs`) over the core. This module has what both share, makes the
 //! threads, shows progress and reports.
 
 pub mod options;
