@@ -16,7 +16,8 @@
  * RETURN VALUES
  *   Every function but RtmxGetAbiNumber and RtmxErrorText returns 0 (NO_ERROR) or a code from below. On
  *   failure outputs are untouched unless the function says otherwise. Arguments are checked in this order:
- *   registration handle, pointers, flags and sizes, other handles, state.
+ *   registration or reader handle, whether a look-up is inside a section, pointers, flags and sizes, other
+ *   handles, state.
  *   ERROR_INTERNAL_ERROR (a defect of the library) and ERROR_INVALID_STATE (a forked child) may come from
  *   any function and are not listed again.
  *

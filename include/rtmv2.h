@@ -16,7 +16,8 @@
  * RETURN VALUES
  *   Every function but RtmxGetAbiNumber and RtmxErrorText returns 0 (NO_ERROR) or a code from below. On
  *   failure outputs are untouched unless the function says otherwise. Arguments are checked in this order:
- *   registration handle, pointers, flags and sizes, other handles, state.
+ *   registration or reader handle, whether a look-up is inside a section, pointers, flags and sizes, other
+ *   handles, state.
  *   ERROR_INTERNAL_ERROR (a defect of the library) and ERROR_INVALID_STATE (a forked child) may come from
  *   any function and are not listed again.
  *
@@ -261,7 +262,7 @@ typedef struct _RTMX_LIMITS {
  *   ERROR_ALREADY_EXISTS the id is registered in this instance and family, or is being registered or
  *   deregistered just now;
  *   ERROR_NO_SYSTEM_RESOURCES a limit is reached (entities, instances, opaque pointers), or too many
- *   departed entities wait for a reader that stays inside: see RTMX_LIMITS;
+ *   departed entities wait for a reader that stays inside or for slow cleanups: see RTMX_LIMITS;
  *   ERROR_NOT_ENOUGH_MEMORY.
  *   On failure nothing is registered and the outputs are untouched.
  *
@@ -285,8 +286,10 @@ RTM_API DWORD RtmRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
  *
  * Cleanup runs on the library's reclaimer thread ("rtm-reclaimer", started by the first registration
  * that has a cleanup function, all signals blocked) or inside RtmxFlush; with no lock of the library
- * held, never inside another client's call, never in a forked child, and not when the process exits
- * unless it was flushed. It must return, may call anything but the waiting functions (which answer
+ * held, never inside another client's call, never in a forked child. None is started any more once
+ * exit() has come to the library's exit handler (set by the first such registration), unless it is
+ * flushed or shut down: an application whose contexts depend on global objects calls RtmxFlush before
+ * it exits. It must return, may call anything but the waiting functions (which answer
  * ERROR_POSSIBLE_DEADLOCK there), and may register and deregister entities.
  *
  * @return as RtmRegisterEntity; ERROR_NO_SYSTEM_RESOURCES also if the reclaimer thread cannot be
@@ -312,7 +315,8 @@ RTM_API DWORD RtmxRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
  * that others hold keep the handle describable (RtmGetEntityInfo) and nothing else.
  *
  * @return NO_ERROR; ERROR_INVALID_HANDLE not a live registration: stale, forged, of another kind, or
- *   another thread deregisters it just now and wins.
+ *   another thread deregisters it just now and wins; ERROR_NOT_ENOUGH_MEMORY (only in a thread's first
+ *   call, then nothing has changed).
  *
  * Any thread, also inside a read section and inside a cleanup function. Lock-free, never waits.
  * Allocates only in a thread's first call.
@@ -335,7 +339,8 @@ RTM_API DWORD RtmDeregisterEntity(RTM_ENTITY_HANDLE RtmRegHandle);
  *   ERROR_INVALID_HANDLE RtmRegHandle is not a live registration;
  *   ERROR_INVALID_PARAMETER NumEntities NULL, or a pointer misaligned;
  *   ERROR_NO_SYSTEM_RESOURCES an entity has the most references it may have;
- *   ERROR_NOT_ENOUGH_MEMORY. On these four nothing is stored or referenced.
+ *   ERROR_NOT_ENOUGH_MEMORY. On these four no reference is kept and NumEntities is untouched; what
+ *   stands in the arrays then means nothing.
  *
  * Shows, once each and in no particular order, every entity that was registered before the call and
  * is not deregistered during it. Any thread. Lock-free; allocates only in a thread's first call.
@@ -418,12 +423,14 @@ RTM_API DWORD RtmReferenceHandles(RTM_ENTITY_HANDLE RtmRegHandle,
  * Enters a read section on this thread: what is looked up inside stays valid until it is left.
  * Nestable; each call needs its RtmxLeave.
  *
- * @return NO_ERROR; ERROR_NOT_ENOUGH_MEMORY, ERROR_NO_SYSTEM_RESOURCES (only in a thread's first
- *   call).
+ * @return NO_ERROR; ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call);
+ *   ERROR_NO_SYSTEM_RESOURCES (in a thread's first call: the process has no pthread key left; or the
+ *   thread has entered 2^32 times).
  *
  * A thread that stays inside keeps departed entities from being reclaimed and in the end others from
  * registering (RTMX_LIMITS.MaxBacklog): leave, or call RtmxQuiescent, now and then, and do not sleep
- * inside. A thread that ends inside leaves by itself. Any thread, not a signal handler. Wait-free but
+ * inside. A thread that ends inside leaves by itself (unless it enters in the last round of its pthread
+ * destructors). Any thread, not a signal handler. Wait-free but
  * for the first call, which allocates, and each 128th, which walks all members (lock-free).
  */
 RTM_API DWORD RtmxEnter(void);
@@ -510,7 +517,7 @@ RTM_API DWORD RtmxDeleteReader(RTMX_READER_HANDLE Reader);
 /*
  * RtmxEnter for a reader object.
  *
- * @return NO_ERROR; ERROR_INVALID_HANDLE not a reader.
+ * @return NO_ERROR; ERROR_INVALID_HANDLE not a reader; ERROR_NO_SYSTEM_RESOURCES entered 2^32 times.
  *
  * Allocates nothing.
  */
@@ -568,20 +575,23 @@ RTM_API DWORD RtmxSynchronize(void);
  * unloaded. Runs cleanup functions itself, on this thread.
  *
  * @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section or a cleanup function;
- *   ERROR_NOT_ENOUGH_MEMORY.
+ *   ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has entered a read
+ *   section and not left it; then some of the cleanups have run.
  *
  * Blocks.
  */
 RTM_API DWORD RtmxFlush(void);
 
 /*
- * Gives everything back to the system: memory, reader objects, the reclaimer thread. What is still to
+ * Gives everything back to the system: memory, reader objects, the reclaimer thread (what hangs on other
+ * threads, about 3 KiB each, when they end or call again). What is still to
  * be cleaned up is cleaned up by the reclaimer thread first. The next registration starts afresh,
  * with default limits; handles from before stay invalid.
  *
  * @return NO_ERROR (also if there is nothing to give back); ERROR_BUSY an entity is registered or
  *   referenced, or a thread or reader is inside a read section; ERROR_POSSIBLE_DEADLOCK called inside
- *   a read section or a cleanup function. On failure nothing has changed.
+ *   a read section or a cleanup function. On failure nothing has changed,
+ *   but that some of what was to be cleaned up may have been.
  *
  * The caller promises that no other thread is in any call of this library, RtmGetEntityInfo included,
  * or makes one until this returns. Blocks.

@@ -40,7 +40,8 @@
 //! 5. A referenced entity can be described until its last reference goes, and its slot is not reused
 //!    before; its payload is not kept by references.
 //! 6. An enumeration shows every entity that is registered throughout, exactly once.
-//! 7. Readers never wait and write no shared cache line; registering and deregistering are lock-free.
+//! 7. Readers never wait, and a lookup writes no shared cache line; registering and deregistering are
+//!    lock-free.
 //! 8. A stuck reader costs bounded memory: beyond [`Limits::backlog`], registration is refused.
 //!
 //! # What costs what

@@ -17,7 +17,7 @@
 use crate::mutant::{Mutant, active};
 use crate::reclamation::Local;
 use crate::slab::MAX_REFERENCES;
-use crate::sync::{AtomicBool, AtomicI64, Ordering};
+use crate::sync::{AtomicBool, AtomicI64, Ordering, fence};
 
 /// What a registry may hold. Replaced at run time as a whole; see
 /// [`Registry::set_limits`](crate::Registry::set_limits).
@@ -118,10 +118,12 @@ impl Credits {
     pub(crate) fn set<S: Stocked>(&self, local: &Local<S>, limit: u32) {
         let limit = i64::from(limit);
         let before = self.limit.swap(limit, Ordering::Relaxed);
+        self.pool.fetch_add(limit - before, Ordering::Relaxed);
         if limit < before {
+            // Fence: partner is the one in `sweep`.
+            fence(Ordering::SeqCst);
             self.debt.store(true, Ordering::Relaxed);
         }
-        self.pool.fetch_add(limit - before, Ordering::Relaxed);
         self.sweep(local);
     }
 
@@ -135,6 +137,12 @@ impl Credits {
         }
         if self.pool.load(Ordering::Relaxed) >= 0 {
             self.debt.store(false, Ordering::Relaxed);
+            // Fence: partner is the one in `set`. If its debt comes first, the pool is seen negative
+            // below; else its store comes after ours.
+            fence(Ordering::SeqCst);
+            if self.pool.load(Ordering::Relaxed) < 0 {
+                self.debt.store(true, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -338,7 +338,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 /// Deferred payloads whose grace period is over, one after the other.
 ///
 /// A payload counts as dropped when the next one is asked for or this is dropped; a flush by
-/// somebody else waits for that. What has not been asked for goes back for others.
+/// somebody else waits for that, for ever if this is leaked. What has not been asked for goes back for
+/// others.
 pub struct Departed<'p, T: Send + Sync, C: Config = Standard> {
     registry: &'p Registry<T, C>,
     local: &'p Local<Member>,

@@ -332,6 +332,8 @@ impl<S> Record<S> {
     /// Makes the record free for the next member.
     fn give_up(&self) {
         self.orphaned.store(false, Ordering::Relaxed);
+        // Set if what ran drops was leaked.
+        self.dropping.store(0, Ordering::Relaxed);
         // Release: pairs with the acquire in `Domain::join`.
         self.owned.store(false, relaxed_if(Mutant::GiveUpRelaxed, Ordering::Release));
     }
@@ -402,7 +404,8 @@ impl<S: Send + Sync + 'static> Local<S> {
         // SAFETY: records live as long as `shared`, which `domain` holds too.
         let record: &'a Record<S> = unsafe { &*self.record };
         let depth = record.depth.load(Ordering::Relaxed);
-        record.depth.store(depth + 1, Ordering::Relaxed);
+        let deeper = depth.checked_add(1).expect("fewer than 2^32 nested sections");
+        record.depth.store(deeper, Ordering::Relaxed);
         if depth == 0 {
             record.inside.store(thread_token(), Ordering::Relaxed);
         }

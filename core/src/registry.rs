@@ -32,6 +32,7 @@ use crate::snapshot::Snapshot;
 use crate::statistics::Statistics;
 use crate::sync::{AtomicU64, Ordering, bump};
 use crate::table::{Profile, Tables};
+use std::sync::{Mutex, PoisonError};
 
 /// How a registry is made. Plain values; [`Default`] is right for a router.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,6 +66,8 @@ pub struct Registry<T: Send + Sync, C: Config = Standard> {
     /// [`Limits::backlog`], so that a registration that is far from it need not load the snapshot.
     backlog_hint: AtomicU64,
     credits: Credits,
+    /// Held while limits are replaced.
+    setting: Mutex<()>,
     profile: Profile,
 }
 
@@ -92,6 +95,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             limits: Snapshot::new(settings.limits),
             backlog_hint: AtomicU64::new(settings.limits.backlog),
             credits: Credits::new(settings.limits.entities),
+            setting: Mutex::new(()),
             profile: settings.profile,
         })
     }
@@ -429,7 +433,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     }
 
     /// Replaces all limits at once. A limit below what there is stops additions and removes
-    /// nothing.
+    /// nothing. Waits for another thread that replaces them.
     ///
     /// # Errors
     /// [`OutOfMemory`], then nothing has changed.
@@ -438,6 +442,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     }
 
     pub(crate) fn set_limits_as(&self, local: &Local<Member>, limits: Limits) {
+        let _alone = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
         self.limits.swap(limits);
         self.backlog_hint.store(limits.backlog, Ordering::Relaxed);
         self.credits.set(local, limits.entities);

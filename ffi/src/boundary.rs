@@ -111,6 +111,37 @@ fn injected() {
     }
 }
 
+/// Keeps the calling thread from being cancelled while it waits (or asks the system for random
+/// numbers) inside the library, whose frames a cancellation must not unwind. A pending cancellation takes effect at the caller's next
+/// cancellation point.
+pub(crate) fn without_cancellation<R>(f: impl FnOnce() -> R) -> R {
+    unsafe extern "C" {
+        fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;
+    }
+    const DISABLE: libc::c_int = 1;
+    let mut before = 0;
+    // SAFETY: changes the calling thread's own state; `before` is a place for the old one.
+    unsafe { pthread_setcancelstate(DISABLE, &mut before) };
+    let result = f();
+    // SAFETY: as above.
+    unsafe { pthread_setcancelstate(before, &mut before) };
+    result
+}
+
+/// `Box::new` that reports failure.
+pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, DWORD> {
+    const { assert!(size_of::<T>() != 0) };
+    // SAFETY: the layout has a non-zero size (asserted above).
+    let place = unsafe { std::alloc::alloc(std::alloc::Layout::new::<T>()) }.cast::<T>();
+    if place.is_null() {
+        return Err(ERROR_NOT_ENOUGH_MEMORY);
+    }
+    // SAFETY: fresh memory for a T.
+    unsafe { place.write(value) };
+    // SAFETY: from the global allocator with T's layout, and holds a T.
+    Ok(unsafe { Box::from_raw(place) })
+}
+
 /// A pointer that a C caller must have given.
 pub(crate) fn required<T>(pointer: *const T) -> Outcome {
     if pointer.is_null() || !pointer.is_aligned() { Err(ERROR_INVALID_PARAMETER) } else { Ok(()) }

@@ -26,7 +26,7 @@ use std::ptr;
 ///   ERROR_ALREADY_EXISTS the id is registered in this instance and family, or is being registered or
 ///   deregistered just now;
 ///   ERROR_NO_SYSTEM_RESOURCES a limit is reached (entities, instances, opaque pointers), or too many
-///   departed entities wait for a reader that stays inside: see RTMX_LIMITS;
+///   departed entities wait for a reader that stays inside or for slow cleanups: see RTMX_LIMITS;
 ///   ERROR_NOT_ENOUGH_MEMORY.
 ///   On failure nothing is registered and the outputs are untouched.
 ///
@@ -64,8 +64,10 @@ pub unsafe extern "C" fn RtmRegisterEntity(
 ///
 /// Cleanup runs on the library's reclaimer thread ("rtm-reclaimer", started by the first registration
 /// that has a cleanup function, all signals blocked) or inside RtmxFlush; with no lock of the library
-/// held, never inside another client's call, never in a forked child, and not when the process exits
-/// unless it was flushed. It must return, may call anything but the waiting functions (which answer
+/// held, never inside another client's call, never in a forked child. None is started any more once
+/// exit() has come to the library's exit handler (set by the first such registration), unless it is
+/// flushed or shut down: an application whose contexts depend on global objects calls RtmxFlush before
+/// it exits. It must return, may call anything but the waiting functions (which answer
 /// ERROR_POSSIBLE_DEADLOCK there), and may register and deregister entities.
 ///
 /// @return as RtmRegisterEntity; ERROR_NO_SYSTEM_RESOURCES also if the reclaimer thread cannot be
@@ -202,7 +204,8 @@ unsafe fn copy_methods(
 /// that others hold keep the handle describable (RtmGetEntityInfo) and nothing else.
 ///
 /// @return NO_ERROR; ERROR_INVALID_HANDLE not a live registration: stale, forged, of another kind, or
-///   another thread deregisters it just now and wins.
+///   another thread deregisters it just now and wins; ERROR_NOT_ENOUGH_MEMORY (only in a thread's first
+///   call, then nothing has changed).
 ///
 /// Any thread, also inside a read section and inside a cleanup function. Lock-free, never waits.
 /// Allocates only in a thread's first call.
@@ -244,7 +247,8 @@ pub unsafe extern "C" fn RtmDeregisterEntity(RtmRegHandle: RTM_ENTITY_HANDLE) ->
 ///   ERROR_INVALID_HANDLE RtmRegHandle is not a live registration;
 ///   ERROR_INVALID_PARAMETER NumEntities NULL, or a pointer misaligned;
 ///   ERROR_NO_SYSTEM_RESOURCES an entity has the most references it may have;
-///   ERROR_NOT_ENOUGH_MEMORY. On these four nothing is stored or referenced.
+///   ERROR_NOT_ENOUGH_MEMORY. On these four no reference is kept and NumEntities is untouched; what
+///   stands in the arrays then means nothing.
 ///
 /// Shows, once each and in no particular order, every entity that was registered before the call and
 /// is not deregistered during it. Any thread. Lock-free; allocates only in a thread's first call.

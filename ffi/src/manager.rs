@@ -1,6 +1,6 @@
 //! The process-wide registry: made by the first call that needs it, given back by `RtmxShutdown`.
 
-use crate::boundary::silence_panics;
+use crate::boundary::{silence_panics, try_box, without_cancellation};
 use crate::client::Client;
 use crate::fork;
 use crate::reading::Readers;
@@ -47,24 +47,25 @@ pub(crate) fn of_handle() -> Result<&'static Manager, DWORD> {
 pub(crate) fn get() -> Result<&'static Manager, DWORD> {
     match existing() {
         Some(manager) => Ok(manager),
-        None => create().map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY),
+        None => without_cancellation(create),
     }
 }
 
 #[cold]
-fn create() -> Result<&'static Manager, OutOfMemory> {
+fn create() -> Result<&'static Manager, DWORD> {
     silence_panics();
     if !fork::arm() {
-        return Err(OutOfMemory);
+        return Err(ERROR_NOT_ENOUGH_MEMORY);
     }
-    let manager = Box::into_raw(Box::new(Manager {
+    let registry = Registry::new(Settings::default());
+    let manager = Box::into_raw(try_box(Manager {
         serial: SERIALS.fetch_add(1, Ordering::Relaxed),
-        registry: Registry::new(Settings::default())?,
+        registry: registry.map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY)?,
         readers: Readers::default(),
         reclaimer: Reclaimer::default(),
         opaque_pointers: AtomicU32::new(0),
         max_opaque_pointers: AtomicU32::new(DEFAULT_OPAQUE_POINTERS),
-    }));
+    })?);
     // Release: partner is `existing`. Acquire on failure: the winner's manager is used.
     match MANAGER.compare_exchange(ptr::null_mut(), manager, Ordering::Release, Ordering::Acquire) {
         // SAFETY: made above; freed only by `take`.

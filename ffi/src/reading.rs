@@ -1,6 +1,6 @@
 //! Read sections, contexts, reader objects.
 
-use crate::boundary::{call, call_hot, handle, optional, required, required_array};
+use crate::boundary::{call, call_hot, handle, optional, required, required_array, try_box};
 use crate::client::Client;
 use crate::manager::{self, Manager};
 use crate::thread::{self, Section};
@@ -14,19 +14,18 @@ use std::sync::{Mutex, PoisonError};
 /// Enters a read section on this thread: what is looked up inside stays valid until it is left.
 /// Nestable; each call needs its RtmxLeave.
 ///
-/// @return NO_ERROR; ERROR_NOT_ENOUGH_MEMORY, ERROR_NO_SYSTEM_RESOURCES (only in a thread's first
-///   call).
+/// @return NO_ERROR; ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call);
+///   ERROR_NO_SYSTEM_RESOURCES (in a thread's first call: the process has no pthread key left; or the
+///   thread has entered 2^32 times).
 ///
 /// A thread that stays inside keeps departed entities from being reclaimed and in the end others from
 /// registering (RTMX_LIMITS.MaxBacklog): leave, or call RtmxQuiescent, now and then, and do not sleep
-/// inside. A thread that ends inside leaves by itself. Any thread, not a signal handler. Wait-free but
+/// inside. A thread that ends inside leaves by itself (unless it enters in the last round of its pthread
+/// destructors). Any thread, not a signal handler. Wait-free but
 /// for the first call, which allocates, and each 128th, which walks all members (lock-free).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxEnter() -> DWORD {
-    call_hot(|| {
-        thread::record(manager::get()?)?.section.enter();
-        Ok(())
-    })
+    call_hot(|| thread::record(manager::get()?)?.section.enter())
 }
 
 /// Leaves a read section of this thread.
@@ -176,6 +175,7 @@ const PAGES: usize = 256;
 const PLACE_BITS: u32 = 16;
 const SERIAL_BITS: u32 = 44;
 const READER_KIND: u64 = 15 << (PLACE_BITS + SERIAL_BITS);
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 const _: () = assert!(PLACES * PAGES == 1 << PLACE_BITS && PLACE_BITS + SERIAL_BITS == 60);
 
 struct Place {
@@ -241,25 +241,27 @@ impl Readers {
                 let count = pool.used + 1;
                 // Room for its return, so that deleting needs no memory.
                 pool.free.try_reserve(count).map_err(|_| ERROR_NOT_ENOUGH_MEMORY)?;
-                let section = Section::new(manager).map_err(|_| ERROR_NOT_ENOUGH_MEMORY)?;
+                let section = try_box(Section::new(manager)?)?;
                 let page = &self.pages[usize::from(number) / PLACES];
                 if page.load(Ordering::Relaxed).is_null() {
                     let empty = || Place {
                         handle: AtomicU64::new(0),
                         section: AtomicPtr::new(ptr::null_mut()),
                     };
-                    let new = Box::new(std::array::from_fn(|_| empty()));
+                    let new = try_box(std::array::from_fn(|_| empty()))?;
                     // Release: partner is `place`.
                     page.store(Box::into_raw(new), Ordering::Release);
                 }
                 let place = self.place(number.into()).ok_or(ERROR_INTERNAL_ERROR)?;
-                place.section.store(Box::into_raw(Box::new(section)), Ordering::Relaxed);
+                place.section.store(Box::into_raw(section), Ordering::Relaxed);
                 pool.used = count;
                 number
             }
         };
         pool.serial += 1;
-        let serial = (pool.serial ^ self.key) & ((1 << SERIAL_BITS) - 1);
+        // Times an odd number: a bijection, after which neighbours differ in many bits.
+        let spread = pool.serial.wrapping_mul(SPREAD) ^ self.key;
+        let serial = spread & ((1 << SERIAL_BITS) - 1);
         let bits = READER_KIND | serial << PLACE_BITS | u64::from(number);
         let place = self.place(number.into()).ok_or(ERROR_INTERNAL_ERROR)?;
         // Release: partner is `find`.
@@ -339,15 +341,12 @@ pub unsafe extern "C" fn RtmxDeleteReader(Reader: RTMX_READER_HANDLE) -> DWORD {
 
 /// RtmxEnter for a reader object.
 ///
-/// @return NO_ERROR; ERROR_INVALID_HANDLE not a reader.
+/// @return NO_ERROR; ERROR_INVALID_HANDLE not a reader; ERROR_NO_SYSTEM_RESOURCES entered 2^32 times.
 ///
 /// Allocates nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxReaderEnter(Reader: RTMX_READER_HANDLE) -> DWORD {
-    call_hot(|| {
-        reader(Reader)?.enter();
-        Ok(())
-    })
+    call_hot(|| reader(Reader)?.enter())
 }
 
 /// RtmxLeave for a reader object.

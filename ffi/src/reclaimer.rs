@@ -15,12 +15,12 @@
 //! call of the boundary to get the next cleanup and one after it; what is under way hangs on the
 //! thread's record or the thread's own state and survives a client that does not return.
 
-use crate::boundary::{Outcome, call};
+use crate::boundary::{Outcome, call, try_box, without_cancellation};
 use crate::client::Client;
 use crate::manager::{self, Manager};
 use crate::thread;
 use crate::types::*;
-use rtm_core::{Departed, Participant, WaitError};
+use rtm_core::{Departed, OutOfMemory, Participant, WaitError};
 use std::cell::RefCell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
@@ -63,15 +63,21 @@ impl Reclaimer {
             // SAFETY: the handler only stores to an atomic; the library is never unloaded.
             unsafe { libc::atexit(stop) };
         });
+        let no_memory = |OutOfMemory| ERROR_NOT_ENOUGH_MEMORY;
+        let participant = manager.registry.join().map_err(no_memory)?;
+        let work = Work { departed: RefCell::new(None), participant, manager };
+        let work = Box::into_raw(try_box(work)?);
         self.state.store(AWAKE, Ordering::Relaxed);
         let mut thread = 0;
-        let argument = ptr::from_ref(manager).cast_mut().cast();
         let failed = with_signals_blocked(|| {
-            // SAFETY: `run` gets the manager, which outlives the thread: shutdown joins it first.
-            unsafe { libc::pthread_create(&mut thread, ptr::null(), run, argument) }
+            // SAFETY: `run` owns its work, which borrows the manager, which outlives the thread:
+            // shutdown joins it first.
+            unsafe { libc::pthread_create(&mut thread, ptr::null(), run, work.cast()) }
         });
         if failed != 0 {
             self.state.store(ABSENT, Ordering::Relaxed);
+            // SAFETY: made above; no thread has got it.
+            drop(unsafe { Box::from_raw(work) });
             return Err(ERROR_NO_SYSTEM_RESOURCES);
         }
         *place = Some(thread);
@@ -93,8 +99,8 @@ impl Reclaimer {
         }
     }
 
-    /// Ends the thread after everything retired so far has been cleaned up.
-    fn stop(&self) {
+    /// Ends the thread after everything retired so far has been cleaned up. Says whether it ran.
+    fn stop(&self) -> bool {
         let mut place = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = place.take() {
             self.state.store(STOPPING, Ordering::Release);
@@ -103,7 +109,9 @@ impl Reclaimer {
             unsafe { libc::pthread_join(thread, ptr::null_mut()) };
             self.started.store(false, Ordering::Relaxed);
             self.state.store(ABSENT, Ordering::Relaxed);
+            return true;
         }
+        false
     }
 
     /// Sleeps until woken, or for a nap while something is retired. Says whether it goes on.
@@ -131,17 +139,15 @@ struct Work {
     departed: RefCell<Option<Departed<'static, Client>>>,
     // After what borrows it.
     participant: Participant<'static, Client>,
+    manager: &'static Manager,
 }
 
-extern "C" fn run(manager: *mut libc::c_void) -> *mut libc::c_void {
-    // SAFETY: `start` gives the manager, which outlives this thread.
-    let manager = unsafe { &*manager.cast::<Manager>() };
+extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
     // SAFETY: names the calling thread; the text ends with NUL.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"rtm-reclaimer".as_ptr()) };
-    let Ok(participant) = manager.registry.join() else { return ptr::null_mut() };
     // Freed at the end; lost, not dangling, if a cleanup ends the thread.
-    let work = Box::into_raw(Box::new(Work { departed: RefCell::new(None), participant }));
-    // SAFETY: freed only below, when nothing borrows it any more.
+    let work = work.cast::<Work>();
+    // SAFETY: `start` gives it to this thread; freed only below, when nothing borrows it any more.
     let at: &'static Work = unsafe { &*work };
     let mut nap_ms = 1;
     loop {
@@ -151,11 +157,11 @@ extern "C" fn run(manager: *mut libc::c_void) -> *mut libc::c_void {
             unsafe { cleanup(context) };
             next = next_cleanup(at);
         }
-        if !manager.reclaimer.sleep(at, &mut nap_ms) && at.participant.retired() == 0 {
+        if !at.manager.reclaimer.sleep(at, &mut nap_ms) && at.participant.retired() == 0 {
             break;
         }
     }
-    // SAFETY: made above; nothing borrows it.
+    // SAFETY: made by `start`; nothing borrows it.
     drop(unsafe { Box::from_raw(work) });
     ptr::null_mut()
 }
@@ -169,7 +175,9 @@ fn next_cleanup(work: &'static Work) -> Option<Cleanup> {
             work.participant.collect();
         }
         let due = departed.get_or_insert_with(|| work.participant.departed());
-        if !EXITING.load(Ordering::Relaxed) {
+        // An explicit shutdown comes before the process's exit.
+        let stopping = work.manager.reclaimer.state.load(Ordering::Relaxed) == STOPPING;
+        if stopping || !EXITING.load(Ordering::Relaxed) {
             next = due.next_departed().and_then(|client| cleanup_of(&client));
         }
         if next.is_none() {
@@ -192,10 +200,12 @@ fn cleanup_of(client: &Client) -> Option<Cleanup> {
 /// A section that is entered during the call may delay it further. Blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxSynchronize() -> DWORD {
-    call(|| {
-        let Some(manager) = manager::existing() else { return Ok(()) };
-        let participant = thread::record(manager)?.section.participant();
-        participant.synchronize().map_err(wait_code)
+    without_cancellation(|| {
+        call(|| {
+            let Some(manager) = manager::existing() else { return Ok(()) };
+            let participant = thread::record(manager)?.section.participant();
+            participant.synchronize().map_err(wait_code)
+        })
     })
 }
 
@@ -204,7 +214,8 @@ pub unsafe extern "C" fn RtmxSynchronize() -> DWORD {
 /// unloaded. Runs cleanup functions itself, on this thread.
 ///
 /// @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section or a cleanup function;
-///   ERROR_NOT_ENOUGH_MEMORY.
+///   ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has entered a read
+///   section and not left it; then some of the cleanups have run.
 ///
 /// Blocks.
 #[unsafe(no_mangle)]
@@ -212,7 +223,7 @@ pub unsafe extern "C" fn RtmxFlush() -> DWORD {
     let mut code = call(begin_flush);
     while code == NO_ERROR {
         let mut next = None;
-        code = call(|| next_of_flush(&mut next));
+        code = without_cancellation(|| call(|| next_of_flush(&mut next)));
         let Some((cleanup, context)) = next else { break };
         // SAFETY: the client gave the function for this use.
         unsafe { cleanup(context) };
@@ -232,6 +243,11 @@ fn next_of_flush(next: &mut Option<Cleanup>) -> Outcome {
     let Some(manager) = manager::existing() else { return Ok(()) };
     let record = thread::record(manager)?;
     let mut flushing = record.flushing.borrow_mut();
+    if record.section.is_inside() {
+        // A cleanup has entered and not left: the rest would never end.
+        *flushing = None;
+        return Err(ERROR_POSSIBLE_DEADLOCK);
+    }
     while let Some(client) = flushing.as_mut().and_then(|flushing| flushing.next_departed()) {
         *next = cleanup_of(&client);
         if next.is_some() {
@@ -249,31 +265,42 @@ fn wait_code(error: WaitError) -> DWORD {
     }
 }
 
-/// Gives everything back to the system: memory, reader objects, the reclaimer thread. What is still to
+/// Gives everything back to the system: memory, reader objects, the reclaimer thread (what hangs on other
+/// threads, about 3 KiB each, when they end or call again). What is still to
 /// be cleaned up is cleaned up by the reclaimer thread first. The next registration starts afresh,
 /// with default limits; handles from before stay invalid.
 ///
 /// @return NO_ERROR (also if there is nothing to give back); ERROR_BUSY an entity is registered or
 ///   referenced, or a thread or reader is inside a read section; ERROR_POSSIBLE_DEADLOCK called inside
-///   a read section or a cleanup function. On failure nothing has changed.
+///   a read section or a cleanup function. On failure nothing has changed,
+///   but that some of what was to be cleaned up may have been.
 ///
 /// The caller promises that no other thread is in any call of this library, RtmGetEntityInfo included,
 /// or makes one until this returns. Blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxShutdown() -> DWORD {
-    call(|| {
-        let Some(manager) = manager::existing() else { return Ok(()) };
-        let participant = thread::record(manager)?.section.participant();
-        participant.may_wait().map_err(wait_code)?;
-        if !participant.is_idle() {
-            return Err(ERROR_BUSY);
+    without_cancellation(|| call(shutdown))
+}
+
+fn shutdown() -> Outcome {
+    let Some(manager) = manager::existing() else { return Ok(()) };
+    let participant = thread::record(manager)?.section.participant();
+    participant.may_wait().map_err(wait_code)?;
+    if !participant.is_idle() {
+        return Err(ERROR_BUSY);
+    }
+    let ran = manager.reclaimer.stop();
+    if !participant.is_idle() {
+        // A cleanup has registered an entity or taken a reference.
+        if ran {
+            manager.reclaimer.start(manager)?;
         }
-        manager.reclaimer.stop();
-        thread::forget_mine();
-        // SAFETY: the caller promises that nobody else is here; the reclaimer is gone.
-        unsafe { manager::take(manager) };
-        Ok(())
-    })
+        return Err(ERROR_BUSY);
+    }
+    thread::forget_mine();
+    // SAFETY: the caller promises that nobody else is here; the reclaimer is gone.
+    unsafe { manager::take(manager) };
+    Ok(())
 }
 
 fn with_signals_blocked<R>(f: impl FnOnce() -> R) -> R {

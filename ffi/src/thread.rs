@@ -8,6 +8,7 @@
 //! *Shutdown.* A record belongs to the manager with its serial number. Found to be of an earlier one,
 //! it is made anew; that it held nothing of that manager is what `RtmxShutdown` made sure of.
 
+use crate::boundary::try_box;
 use crate::client::Client;
 use crate::manager::Manager;
 use crate::types::*;
@@ -15,7 +16,7 @@ use rtm_core::{Flushing, Guard, OutOfMemory, Participant};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A read section on some member: nested calls count, the outermost holds the guard.
 ///
@@ -30,8 +31,10 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    pub(crate) fn new(manager: &'static Manager) -> Result<Section, OutOfMemory> {
-        let participant = Box::new(manager.registry.join()?);
+    pub(crate) fn new(manager: &'static Manager) -> Result<Section, DWORD> {
+        let participant = manager.registry.join();
+        let participant = participant.map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY)?;
+        let participant = try_box(participant)?;
         let guard = UnsafeCell::new(MaybeUninit::uninit());
         Ok(Section { guard, depth: Cell::new(0), participant })
     }
@@ -45,14 +48,16 @@ impl Section {
     }
 
     #[inline(always)]
-    pub(crate) fn enter(&self) {
+    pub(crate) fn enter(&self) -> Result<(), DWORD> {
         let depth = self.depth.get();
+        let deeper = depth.checked_add(1).ok_or(ERROR_NO_SYSTEM_RESOURCES)?;
         if depth == 0 {
             let guard = self.participant().enter();
             // SAFETY: one thread at a time uses a section, and nothing borrows the guard now.
             unsafe { (*self.guard.get()).write(guard) };
         }
-        self.depth.set(depth + 1);
+        self.depth.set(deeper);
+        Ok(())
     }
 
     #[inline(always)]
@@ -117,16 +122,29 @@ thread_local! {
     static RECORD: Cell<*const Record> = const { Cell::new(ptr::null()) };
 }
 
-static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+/// The key plus 1, or 0 while there is none.
+static KEY: AtomicU64 = AtomicU64::new(0);
 
+/// The key, made if there is none. `None`: the process has no key left.
 fn key() -> Option<libc::pthread_key_t> {
-    *KEY.get_or_init(|| {
-        let mut key = 0;
-        // SAFETY: `key` is a place for the new key; the library is never unloaded (-z nodelete), so
-        // the destructor stays.
-        let failed = unsafe { libc::pthread_key_create(&mut key, Some(destroy)) };
-        (failed == 0).then_some(key)
-    })
+    let existing = KEY.load(Ordering::Relaxed);
+    if existing != 0 {
+        return Some((existing - 1) as libc::pthread_key_t);
+    }
+    let mut key = 0;
+    // SAFETY: `key` is a place for the new key; the library is never unloaded (-z nodelete), so the
+    // destructor stays.
+    if unsafe { libc::pthread_key_create(&mut key, Some(destroy)) } != 0 {
+        return None;
+    }
+    match KEY.compare_exchange(0, u64::from(key) + 1, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => Some(key),
+        Err(winner) => {
+            // SAFETY: made above, used by nobody.
+            unsafe { libc::pthread_key_delete(key) };
+            Some((winner - 1) as libc::pthread_key_t)
+        }
+    }
 }
 
 unsafe extern "C" fn destroy(record: *mut libc::c_void) {
@@ -167,9 +185,9 @@ pub(crate) fn record(manager: &'static Manager) -> Result<&'static Record, DWORD
 fn make(manager: &'static Manager) -> Result<&'static Record, DWORD> {
     let key = key().ok_or(ERROR_NO_SYSTEM_RESOURCES)?;
     forget_mine();
-    let section = Section::new(manager).map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY)?;
+    let section = Section::new(manager)?;
     let record = Record { serial: manager.serial, flushing: RefCell::new(None), section };
-    let record = Box::into_raw(Box::new(record));
+    let record = Box::into_raw(try_box(record)?);
     // SAFETY: the key exists; it takes any pointer.
     if unsafe { libc::pthread_setspecific(key, record.cast()) } != 0 {
         // SAFETY: made above, seen by nobody.

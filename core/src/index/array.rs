@@ -21,11 +21,11 @@
 //! id free has seen its removal; whoever finds a frozen value or a sealed key has seen `next`.
 //! Keys: a claim needs no more than atomicity, but is read with acquire for sealing.
 
-use crate::alloc::{OutOfMemory, Zero, Zeroed};
+use crate::alloc::{OutOfMemory, Zero, Zeroed, try_box};
 use crate::handle::Token;
 use crate::mutant::{Mutant, active, relaxed_if};
 use crate::reclamation::Protects;
-use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Backoff, Ordering};
 use std::ptr;
 
 const CELLS_PER_LINE: usize = 4;
@@ -81,9 +81,18 @@ pub(super) enum Removed {
     Moving,
 }
 
+/// How many cells a sample saw, how many of them had been claimed, and how many held an entry.
 pub(super) struct Sample {
     pub(super) seen: usize,
+    pub(super) claimed: usize,
     pub(super) live: usize,
+}
+
+enum Adopted {
+    Yes,
+    /// This array is itself moving, and the key's place in it is frozen: try the next one.
+    Elsewhere,
+    NoRoom,
 }
 
 pub(super) struct Array {
@@ -231,8 +240,12 @@ impl Array {
 
     /// Moves one group that has not been moved, if the cursor meets one.
     pub(super) fn move_group(&self, rehash: impl Fn(u64) -> u64) -> usize {
-        let group = self.cursor.fetch_add(1, Ordering::Relaxed) % self.group_count();
-        self.move_this_group(group, &rehash)
+        let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
+        if turn >= 2 * self.group_count() {
+            // Everything has been given out twice: somebody sleeps between moving and counting.
+            return self.move_all(rehash);
+        }
+        self.move_this_group(turn % self.group_count(), &rehash)
     }
 
     /// Moves whatever has not been moved.
@@ -240,12 +253,15 @@ impl Array {
         if self.is_moved() {
             return 0;
         }
-        (0..self.group_count()).map(|group| self.move_this_group(group, &rehash)).sum()
+        let moved = (0..self.group_count()).map(|group| self.move_this_group(group, &rehash)).sum();
+        // Every bit is set, whoever set it and has not counted it yet. Release: as there.
+        self.groups_moved.fetch_max(self.group_count(), Ordering::AcqRel);
+        moved
     }
 
     pub(super) fn is_moved(&self) -> bool {
         // Acquire: pairs with `move_this_group`; everything is in the new array.
-        self.groups_moved.load(Ordering::Acquire) == self.group_count()
+        self.groups_moved.load(Ordering::Acquire) >= self.group_count()
     }
 
     fn move_this_group(&self, group: usize, rehash: &impl Fn(u64) -> u64) -> usize {
@@ -295,8 +311,29 @@ impl Array {
         Some(usize::from(value & PRESENT != 0))
     }
 
-    /// Takes over an entry, unless somebody has brought it before (and perhaps removed it since).
+    /// Takes over an entry, unless somebody has brought it before (and perhaps removed it since): here,
+    /// or in an array that this one is moving to.
     fn adopt(&self, hash: u64, id: u64, token: Token) {
+        let mut array = self;
+        let mut backoff = Backoff::default();
+        loop {
+            match array.try_adopt(hash, id, token) {
+                Adopted::Yes => return,
+                Adopted::Elsewhere => {}
+                Adopted::NoRoom => {
+                    // More keys came back to life than the size was chosen for.
+                    match Array::new(2 * array.cells()).and_then(try_box) {
+                        Ok(larger) => array.begin_move(larger),
+                        // The entry must not be lost, and the array it is in is frozen.
+                        Err(OutOfMemory) => backoff.snooze(),
+                    }
+                }
+            }
+            array = array.next_unguarded().unwrap_or(array);
+        }
+    }
+
+    fn try_adopt(&self, hash: u64, id: u64, token: Token) -> Adopted {
         let key = id + FIRST_KEY;
         for cell in self.probe(hash) {
             let mut found = cell.key.load(Ordering::Acquire);
@@ -305,18 +342,24 @@ impl Array {
                     .compare_exchange(UNCLAIMED, key, Ordering::Relaxed, Ordering::Acquire)
                     .map_or_else(|now| now, |_| key);
             }
+            if found == SEALED {
+                return Adopted::Elsewhere;
+            }
             if found == key {
-                // Release: partner is the acquire of whoever works on this id next.
-                let _ = cell.value.compare_exchange(
+                // Release: partner is the acquire of whoever works on this id next. Acquire on
+                // failure: if it is frozen, `next` is seen.
+                return match cell.value.compare_exchange(
                     NEVER,
                     present(token),
                     Ordering::Release,
-                    Ordering::Relaxed,
-                );
-                return;
+                    Ordering::Acquire,
+                ) {
+                    Err(now) if now & (PRESENT | GONE) == 0 => Adopted::Elsewhere,
+                    _ => Adopted::Yes,
+                };
             }
         }
-        unreachable!("an array that is moved into has room");
+        if self.next_unguarded().is_some() { Adopted::Elsewhere } else { Adopted::NoRoom }
     }
 
     /// Entries in cell order from cell `at` on, also from moved cells: as many as there are room for.
@@ -344,9 +387,12 @@ impl Array {
     pub(super) fn sample(&self) -> Sample {
         let lines = self.lines.len();
         let wanted = (SAMPLE_CELLS / CELLS_PER_LINE).min(lines);
-        let cells = (0..wanted).flat_map(|n| &self.lines[n * lines / wanted].0);
-        let live = cells.filter(|cell| cell.value.load(Ordering::Relaxed) & PRESENT != 0).count();
-        Sample { seen: wanted * CELLS_PER_LINE, live }
+        let mut sample = Sample { seen: wanted * CELLS_PER_LINE, claimed: 0, live: 0 };
+        for cell in (0..wanted).flat_map(|n| &self.lines[n * lines / wanted].0) {
+            sample.claimed += usize::from(cell.key.load(Ordering::Relaxed) >= FIRST_KEY);
+            sample.live += usize::from(cell.value.load(Ordering::Relaxed) & PRESENT != 0);
+        }
+        sample
     }
 }
 

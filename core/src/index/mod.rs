@@ -4,17 +4,18 @@
 //!
 //! *States.* An index is one array (`array.rs`), or two while entries move from the first to the
 //! second. Array: current → moving (it has a `next`) → moved (every group of cells is done) →
-//! replaced as the root, retired, freed after its grace period. At most one array is moving: growth
-//! is begun on the root only.
+//! replaced as the root, retired, freed after its grace period. As a rule one array moves at a time;
+//! operations follow the chain however long it is.
 //!
 //! *Paths.* No growth: one probe sequence, usually one cache line. During growth every operation
 //! first moves the cells of its own key's probe sequence and seals its end, so that its key can
 //! only be in the new array from then on; then it moves one more group, so that the growth ends;
 //! then it works on the new array. A growth is begun when an insertion probes past
 //! `INDEX_WINDOW` cells, or finds no cell at all; the new size follows from a sample, so a table
-//! full of abandoned keys is rewritten at its old size and an emptied one shrinks. Arrays of up to
-//! [`SMALL`] cells move as a whole. An insertion into a crowded new array first ends the move, so
-//! that a move always finds room.
+//! full of abandoned keys is rewritten at its old size (it never shrinks: abandoned keys may all come
+//! back while it moves). Arrays of up to [`SMALL`] cells move as a whole, before anything else enters
+//! the new one. An insertion into a crowded new array first ends the move into it. Should a move find
+//! no room all the same, it begins the next growth itself and takes its entry there.
 //!
 //! *Uniqueness.* A key's cell, once claimed, is that key's for the life of the array, and a key is
 //! always claimed in the first unclaimed cell of its probe sequence: two insertions of one id meet
@@ -233,29 +234,27 @@ impl<C: Config> Index<C> {
         pin: &Pinned,
         array: &Array,
     ) -> Result<(), OutOfMemory> {
-        let root = self.root(pin);
-        if !std::ptr::eq(root, array) {
-            // `array` is itself being moved into: end that first, so that one array moves at a
-            // time.
-            if root.next(pin).is_some_and(|next| std::ptr::eq(next, array)) {
-                self.count_moved(root.move_all(|id| self.hash(id)));
-                self.advance(local, pin, root);
-            }
-            if !std::ptr::eq(self.root(pin), array) && array.next(pin).is_none() {
-                return Err(OutOfMemory);
-            }
+        // End the moves into `array` first, so that as a rule one array moves at a time.
+        let mut before = self.root(pin);
+        while !std::ptr::eq(before, array) {
+            let Some(next) = before.next(pin) else { break };
+            self.count_moved(before.move_all(|id| self.hash(id)));
+            self.advance(local, pin, before);
+            before = next;
         }
         if array.next(pin).is_some() {
             return Ok(());
         }
-        let Sample { seen, live } = array.sample();
+        let Sample { seen, claimed, live } = array.sample();
         let cells = array.cells();
         let wanted = if live * 5 > seen * 2 {
             cells + cells / 2
-        } else if live * 10 < seen && cells / 2 >= C::INDEX_CELLS {
-            cells / 2
-        } else {
+        } else if cells <= SMALL {
+            // Nothing but what is moved enters before the move is over.
             cells
+        } else {
+            // Every claimed key may come back to life before its cell is frozen.
+            cells.max(cells * claimed / seen * 5 / 4)
         };
         let next = try_box(Array::new(wanted.next_multiple_of(4))?)?;
         array.begin_move(next);

@@ -328,6 +328,13 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
                 let (word, _) = self.existing(token.slot());
                 let word = Word(word.load(Ordering::Relaxed));
                 self.put_freed(shard, token.slot(), word);
+                // A member that only releases must not keep what others could use. Without memory for
+                // the carrier it keeps it until another time.
+                if shard.free_len.load(Ordering::Relaxed) >= 2 * C::MAGAZINE
+                    && let Ok(batch) = Batch::new()
+                {
+                    self.share_free(shard, batch);
+                }
             }
         }
         Some(released)
@@ -397,12 +404,16 @@ impl<F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drain<'_, F, T, C, S> {
         true
     }
 
-    /// Moves the next payload out. The one before counts as dropped from now on.
+    /// Moves the next payload out. Its slot is free from now on; the batch counts as processed when the
+    /// payload after its last is asked for, or this is dropped.
     pub(crate) fn take_next(&mut self) -> Option<T> {
         let slot = self.advance()?;
         let (_, place) = self.slab.existing(slot);
         // SAFETY: I1: the grace period is over and the batch is ours; not read again.
-        Some(unsafe { place.take_value() })
+        let payload = unsafe { place.take_value() };
+        // Now, not later: if this is leaked, the slot must not look as if the payload were there.
+        self.settle_current();
+        Some(payload)
     }
 }
 

@@ -123,32 +123,12 @@ UNUSED static int same_info(const RTM_ENTITY_INFO *a, const RTM_ENTITY_INFO *b)
 
 #ifndef RTM_ALONE /* linked with the library */
 
-/*
- * Whether a registration is to be tried again.
- *
- * pending: while many threads register, one that stands still in the middle of moving the index makes
- * others fail with ERROR_NOT_ENOUGH_MEMORY, though there is memory: see `crowd` in threads.c.
- */
-UNUSED static int again(DWORD code)
-{
-#ifdef PENDING_SPURIOUS_NO_MEMORY
-    (void)code;
-    return 0;
-#else
-    return code == ERROR_NOT_ENOUGH_MEMORY && sched_yield() == 0;
-#endif
-}
-
 UNUSED static DWORD try_register(unsigned instance, unsigned family, uint64_t id, void *context,
                                  RTMX_CLEANUP cleanup, RTM_ENTITY_HANDLE *handle)
 {
     RTM_ENTITY_INFO info = make_info(instance, family, id);
     RTM_REGN_PROFILE profile;
-    DWORD code;
-    do
-        code = RtmxRegisterEntity(&info, NULL, NULL, FALSE, context, cleanup, &profile, handle);
-    while (again(code));
-    return code;
+    return RtmxRegisterEntity(&info, NULL, NULL, FALSE, context, cleanup, &profile, handle);
 }
 
 /* An entity of instance 0, IPv4, without a context. */

@@ -360,14 +360,40 @@ static void nobody_waits(void)
     EQ(cleaned, 2);
 }
 
+/* One that stays inside a section ends the flush that runs it, which would wait for itself. */
+static VOID WINAPI stay_inside(PVOID context)
+{
+    (void)context;
+    CHECK(flushing);
+    OK(RtmxEnter());
+    ADD(&cleaned, 1);
+}
+
+static void staying_inside(void)
+{
+    cleaned = blocked = unblock = 0;
+    /* The reclaimer is kept busy, so that the flush runs the other one. */
+    OK(RtmDeregisterEntity(add_with(9, NULL, block)));
+    AWAIT(LOAD(&blocked));
+    OK(RtmDeregisterEntity(add_with(8, NULL, stay_inside)));
+    EQ(flush(), ERROR_POSSIBLE_DEADLOCK);
+    EQ(LOAD(&cleaned), 1);
+    EQ(flush(), ERROR_POSSIBLE_DEADLOCK);
+    OK(RtmxLeave());
+    EQ(RtmxLeave(), ERROR_NOT_LOCKED);
+    STORE(&unblock, 1);
+    OK(flush());
+    EQ(cleaned, 2);
+}
+
 /* --- At the end of the process --- */
 
 enum { PENDING = 100 };
-static int flush_at_exit;
+static DWORD (*at_exit)(void);
 
 static VOID WINAPI tell(PVOID context)
 {
-    ssize_t written = flush_at_exit ? 0 : write(1, "cleanup\n", 8);
+    ssize_t written = at_exit ? 0 : write(1, "cleanup\n", 8);
     (void)context, (void)written;
     ADD(&cleaned, 1);
 }
@@ -384,7 +410,7 @@ static void last_handler(void)
         sched_yield();
     if (LOAD(&cleaned) != 0)
         _exit(21);
-    if (flush_at_exit && (RtmxFlush() != NO_ERROR || LOAD(&cleaned) != PENDING))
+    if (at_exit && (at_exit() != NO_ERROR || LOAD(&cleaned) != PENDING))
         _exit(22);
 }
 
@@ -437,8 +463,8 @@ int main(int argc, char **argv)
     if (argc > 1) {
         if (strcmp(argv[1], "held") == 0)
             return exit_while_held();
-        if (strcmp(argv[1], "flush") == 0) {
-            flush_at_exit = 1;
+        if (strcmp(argv[1], "flush") == 0 || strcmp(argv[1], "shutdown") == 0) {
+            at_exit = argv[1][0] == 'f' ? RtmxFlush : RtmxShutdown;
             return exit_while_held();
         }
         return exit_while_busy(argv[1][0] - '0');
@@ -452,9 +478,11 @@ int main(int argc, char **argv)
     chain(0);
     chain(1);
     nobody_waits();
+    staying_inside();
     for (i = 0; i < 5; i++) {
         run_silently(argv[0], "held", 7);
         run_silently(argv[0], "flush", 7);
+        run_silently(argv[0], "shutdown", 7);
         run_silently(argv[0], "0", 7);
         run_silently(argv[0], "1", 7);
         run_silently(argv[0], "2", 7);

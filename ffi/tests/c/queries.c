@@ -147,7 +147,7 @@ static RTMX_LIMITS set_references(UINT most)
     return before;
 }
 
-/* An entity that has the most references fails the whole listing, without any effect. */
+/* An entity that has the most references fails the whole listing: no reference is kept, no count told. */
 static void listing_at_the_limit(void)
 {
     enum { FEW = 20 };
@@ -161,19 +161,11 @@ static void listing_at_the_limit(void)
         all[i] = add(i);
     for (i = 0; i < FEW; i++) {
         OK(RtmReferenceHandles(all[0], 1, &all[i]));
-        memset(handles, 0xEE, sizeof handles);
-        memset(infos, 0xEE, sizeof infos);
         count = FEW;
         EQ(RtmGetRegisteredEntities(all[0], &count, handles, infos), ERROR_NO_SYSTEM_RESOURCES);
         EQ(count, FEW);
-        for (j = 0; j < FEW; j++) {
-#ifdef PENDING_LISTING_UNTOUCHED
-            /* pending: entries are stored before the limit is met. */
-            EQ(handles[j], as_handle(0xEEEEEEEEEEEEEEEEu));
-            EQ(infos[j].EntityId.EntityId, 0xEEEEEEEEEEEEEEEEu);
-#endif
+        for (j = 0; j < FEW; j++)
             EQ(drain(all[0], all[j]), i == j);
-        }
     }
     /* Without handles there is nothing to count. */
     OK(RtmReferenceHandles(all[0], FEW, all));
@@ -398,6 +390,61 @@ static void reference_limit(void)
     OK(RtmDeregisterEntity(e));
 }
 
+/* A listing shows every entity that stays, once, whoever comes and goes meanwhile. */
+enum { STAYING = 100, CROWD = 3 };
+static int stop;
+
+static void *come_and_go(void *number)
+{
+    enum { WAVE = 700 };
+    RTM_ENTITY_HANDLE wave[WAVE];
+    uint64_t id = ((uint64_t)(uintptr_t)number + 1) << 32;
+    while (!LOAD(&stop)) {
+        int i;
+        for (i = 0; i < WAVE; i++)
+            wave[i] = add(++id);
+        for (i = 0; i < WAVE; i++)
+            OK(RtmDeregisterEntity(wave[i]));
+    }
+    return NULL;
+}
+
+static void listing_a_crowd(void)
+{
+    enum { ROOM = 8192 };
+    static RTM_ENTITY_INFO infos[ROOM];
+    static RTM_ENTITY_HANDLE handles[ROOM];
+    RTM_ENTITY_HANDLE staying[STAYING];
+    pthread_t crowd[CROWD];
+    unsigned long rounds = check_rounds(3000), round;
+    uintptr_t i;
+
+    for (i = 0; i < STAYING; i++)
+        staying[i] = add(i);
+    for (i = 0; i < CROWD; i++)
+        crowd[i] = start(come_and_go, (void *)i);
+    for (round = 0; round < rounds; round++) {
+        unsigned char seen[STAYING];
+        UINT count = ROOM, n = 0;
+        int with_handles = round % 4 == 0;
+        memset(seen, 0, sizeof seen);
+        OK(RtmGetRegisteredEntities(staying[0], &count, with_handles ? handles : NULL, infos));
+        for (i = 0; i < count; i++)
+            if (infos[i].EntityId.EntityId < STAYING) {
+                EQ(seen[infos[i].EntityId.EntityId]++, 0);
+                n++;
+            }
+        EQ(n, STAYING);
+        if (with_handles)
+            OK(RtmReleaseEntities(staying[0], count, handles));
+    }
+    STORE(&stop, 1);
+    for (i = 0; i < CROWD; i++)
+        join(crowd[i]);
+    for (i = 0; i < STAYING; i++)
+        OK(RtmDeregisterEntity(staying[i]));
+}
+
 /* References of many threads add up. */
 enum { SHARERS = 4 };
 static RTM_ENTITY_HANDLE shared_self, shared_entity;
@@ -441,6 +488,7 @@ int main(void)
     departed();
     reference_limit();
     shared_references();
+    listing_a_crowd();
     EQ(statistics().Live, 0);
     OK(RtmxShutdown());
     return check_done("queries");

@@ -235,11 +235,11 @@ static void *crowd(void *number)
     return NULL;
 }
 
-UNUSED static void crowded(void)
+static void crowded(void)
 {
     enum { CROWD = 3 };
     pthread_t threads[CROWD];
-    uint64_t until = check_now_ms() + check_rounds(10000);
+    uint64_t until = check_now_ms() + check_rounds(1000);
     uintptr_t i;
 
     STORE(&stop, 0);
@@ -600,9 +600,7 @@ int main(int argc, char **argv)
     }
     EQ(pthread_key_create(&early_key, late_by_early_key), 0);
     churning();
-#ifdef PENDING_SPURIOUS_NO_MEMORY
     crowded();
-#endif
     EQ(pthread_key_create(&late_key, late_by_late_key), 0);
     ending_inside();
     many_ends();
@@ -611,8 +609,8 @@ int main(int argc, char **argv)
     EQ(statistics().Inside, 0);
     OK(RtmxShutdown());
     run_silently(argv[0], "latest", 0);
-#ifdef PENDING_CANCELLATION
-    /* pending: a cancellation that is acted upon inside the library ends the whole process. */
+#ifndef __SANITIZE_ADDRESS__
+    /* The sanitizer leaves the frames of a cancelled thread marked and finds its destructors there. */
     run_silently(argv[0], "cancel-later", 0);
     run_silently(argv[0], "cancel-first", 0);
     run_silently(argv[0], "cancel-flush", 0);
