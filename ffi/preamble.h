@@ -39,7 +39,7 @@
  *
  * THREADS
  *   Any thread may call anything at any time, also threads that end at any moment: what a thread was
- *   inside of is left for it. Only RtmxShutdown asks that nobody else is in a call. No function is to be
+ *   inside of is left for it (but not a reader object's section: whoever takes the reader over leaves it). Only RtmxShutdown asks that nobody else is in a call. No function is to be
  *   left by longjmp, a C++ exception or asynchronous cancellation.
  *
  * LIFE OF A CONTEXT

@@ -155,6 +155,8 @@ extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
         while let Some((cleanup, context)) = next {
             // SAFETY: the client gave the function for this use.
             unsafe { cleanup(context) };
+            // What it deregistered should not wait for a nap that readers had made long.
+            nap_ms = 1;
             next = next_cleanup(at);
         }
         if !at.manager.reclaimer.sleep(at, &mut nap_ms) && at.participant.retired() == 0 {
