@@ -54,7 +54,7 @@ impl Config for Standard {
     const ROOT_BITS: u32 = 9;
     const MAGAZINE: u32 = 256;
     const INDEX_CELLS: usize = 64;
-    const INDEX_WINDOW: usize = 128;
+    const INDEX_WINDOW: usize = 64;
     const CREDIT_BATCH: i64 = 64;
 }
 

