@@ -8,8 +8,9 @@
 //! is positive again.
 //! *Paths.* Take: own stock → a batch from the pool → one from somebody's stock → refused. Give: own
 //! stock, from which a batch goes to the pool when there are two.
-//! *Orderings.* All relaxed: credits guard no memory, and each counter is changed by
-//! read-modify-writes alone, so that none is lost or doubled.
+//! *Orderings.* Relaxed: credits guard no memory, and each counter is changed by read-modify-writes
+//! alone, so that none is lost or doubled. Two fences keep the mark of debt from being cleared by a
+//! sweep that has not seen the lowering that set it.
 //! *Exactness.* Never more live entities than the limit, but for registrations that run while the
 //! limit is being lowered. A refusal means that a search of all stocks found nothing.
 //! *Progress.* Lock-free; the search is as long as the list of members.

@@ -13,7 +13,8 @@
 //!
 //! *Drops of payloads* run in threads that register or deregister, for slots that they retired
 //! themselves; in `collect` and `flush`, for everybody's; deferred payloads only there. Never in a
-//! thread that only reads, never while we are inside a section of our own, never nested in another.
+//! thread that only reads, never while we are inside a section of our own, never nested in another drop
+//! of the same member.
 //!
 //! *Progress.* Registration and deregistration are lock-free and do work bounded by a magazine of
 //! drops and the index's growth step.

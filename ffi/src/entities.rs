@@ -41,18 +41,20 @@ pub unsafe extern "C" fn RtmRegisterEntity(
     RtmRegProfile: PRTM_REGN_PROFILE,
     RtmRegHandle: PRTM_ENTITY_HANDLE,
 ) -> DWORD {
-    let request = Request {
-        info: RtmEntityInfo,
-        methods: ExportMethods,
-        callback: EventCallback,
-        opaque: ReserveOpaquePointer != 0,
-        context: ptr::null_mut(),
-        cleanup: None,
-        profile: RtmRegProfile,
-        handle: RtmRegHandle,
-    };
+    let (none, profile, handle) = (ptr::null_mut(), RtmRegProfile, RtmRegHandle);
     // SAFETY: the caller's pointers, as the header asks for.
-    call(|| unsafe { register(&request) })
+    unsafe {
+        RtmxRegisterEntity(
+            RtmEntityInfo,
+            ExportMethods,
+            EventCallback,
+            ReserveOpaquePointer,
+            none,
+            None,
+            profile,
+            handle,
+        )
+    }
 }
 
 /// As RtmRegisterEntity, with a context pointer that others look up by the entity's handle, and an
