@@ -16,31 +16,71 @@
  * RETURN VALUES
  *   Every function but RtmxGetAbiNumber and RtmxErrorText returns 0 (NO_ERROR) or a code from below. On
  *   failure outputs are untouched unless the function says otherwise. Arguments are checked in this order:
- *   registration or reader handle, whether a look-up is inside a section, pointers, flags and sizes, other
+ *   registration, reader or queue handle, whether a look-up is inside a section, pointers, flags and sizes, other
  *   handles, state.
  *   ERROR_INTERNAL_ERROR (a defect of the library) and ERROR_INVALID_STATE (a forked child) may come from
  *   any function and are not listed again.
  *
  * WHAT MAY BE CALLED WHERE
- *                                    read section   cleanup function   signal handler   forked child
+ *                                    read     event      method    cleanup    signal    forked
+ *                                    section  callback             function   handler   child
  *   RtmGetEntityInfo,
- *     RtmReleaseEntityInfo           yes            yes                yes              error
- *   RtmRegisterEntity, RtmDeregisterEntity,
- *     RtmGetRegisteredEntities, RtmReleaseEntities,
- *     RtmReferenceHandles            yes            yes                no               error
- *   RtmxEnter, RtmxLeave, RtmxQuiescent,
- *     RtmxGetContext(s), RtmxReader...
- *                                    yes            yes                no               error
+ *     RtmReleaseEntityInfo           yes      yes        yes       yes        yes       error
+ *   RtmRegisterEntity,
+ *     RtmxRegisterEntity,
+ *     RtmGetRegisteredEntities       yes      missed     yes       yes        no        error
+ *   RtmDeregisterEntity              plain    missed     others    yes        no        error
+ *   RtmInvokeMethod                  (1)      yes        yes       yes        no        error
+ *   RtmBlockMethods, to block        refused  yes        others    yes        no        error
+ *   RtmxDispatchEvents               refused  refused    yes       yes        no        error
  *   RtmxSynchronize, RtmxFlush,
- *     RtmxShutdown                   refused        refused            no               error
- *   RtmxGetAbiNumber, RtmxErrorText  yes            yes                yes              yes
- *   all others                       yes            yes                no               error
+ *     RtmxShutdown                   refused  refused    refused   refused    no        error
+ *   RtmxGetAbiNumber, RtmxErrorText  yes      yes        yes       yes        yes       yes
+ *   all others                       yes      yes        yes       yes        no        error
  *   "refused": ERROR_POSSIBLE_DEADLOCK. "error": ERROR_INVALID_STATE. "no": the effect is undefined.
+ *   "missed": refused inside RTM_ENTITY_REGISTERED and RTM_ENTITY_DEREGISTERED, allowed inside
+ *   RTMX_EVENTS_MISSED. "plain": refused for an entity that has a callback or methods. "others": refused
+ *   for the entity whose method the thread is inside of. (1) Refused if it would have to wait, because
+ *   the methods are blocked. Waits for client code (RtmDeregisterEntity, RtmBlockMethods, RtmInvokeMethod of
+ *   blocked methods) are also refused where they would close a circle of threads that wait for each
+ *   other's client code. A refused call has changed nothing.
+ *
+ * EVENTS
+ *   An entity that is registered with a callback is told when other entities of its table (instance and
+ *   address family) come and go: RTM_ENTITY_REGISTERED and RTM_ENTITY_DEREGISTERED with Context1 = the other
+ *   entity's handle and Context2 = its PRTM_ENTITY_INFO. Both are lent for the call: copy the structure, and
+ *   take a reference (RtmReferenceHandles) to keep the handle. A departed entity can be described and
+ *   referenced until everybody has been told. Not told: the entity itself, and who was there before it:
+ *   register first, then call RtmGetRegisteredEntities; whoever comes meanwhile is in the list, or told, or
+ *   both. An entity's events come one at a time and in the order of the table's history, those of different
+ *   entities at the same time. No lock of the library is held, and no call of the client's runs a callback but
+ *   RtmxDispatchEvents. The callback's result is not looked at. An entity that falls more than
+ *   RTMX_LIMITS.MaxJournal events behind is told so once, by RTMX_EVENTS_MISSED (both contexts NULL), in place
+ *   of those events; it then calls RtmGetRegisteredEntities to start afresh. Nobody waits for a slow
+ *   callback but the deregistration of its own entity.
  *
  * THREADS
  *   Any thread may call anything at any time, also threads that end at any moment: what a thread was
- *   inside of is left for it (but not a reader object's section: whoever takes the reader over leaves it). Only RtmxShutdown asks that nobody else is in a call. No function is to be
- *   left by longjmp, a C++ exception or asynchronous cancellation.
+ *   inside of is left for it (but not a reader object's section: whoever takes the reader over leaves it).
+ *   Only RtmxShutdown asks that nobody else is in a call. No call is a cancellation point.
+ *   The library's own threads block all signals and are started when they are first needed:
+ *     rtm-reclaimer   runs cleanup functions (first registration with one)
+ *     rtm-events      wakes those who run callbacks; runs no client code (first callback)
+ *     rtm-event-N     run callbacks of entities without a queue (first such callback).
+ *                     RTMX_LIMITS.IdleEventThreads of them (2; at least 1) stay. While all are inside
+ *                     callbacks and something is due, more are started, up to RTMX_LIMITS.MaxEventThreads
+ *                     (64): so many callbacks may block without delaying other entities' events. They end
+ *                     after a second without work.
+ *   After the beginning of exit() they start no client code any more.
+ *   A callback, a method or a cleanup function may call pthread_exit, or be cancelled at a cancellation
+ *   point of its own (deferred): what its thread was inside of is released; a thread of the pool is
+ *   replaced (one that runs cleanups is not). UNSUPPORTED, with undefined effect: leaving a function of the
+ *   library, or a client function that it called, by longjmp or a C++ exception; asynchronous
+ *   cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) of a thread that is inside either.
+ *
+ * UNLOADING A CLIENT
+ *   RtmDeregisterEntity(h)    returns when none of the entity's callbacks and methods runs or ever will
+ *   RtmxFlush()               returns when its cleanup function has run: now dlclose() is safe
  *
  * LIFE OF A CONTEXT
  *   RtmxRegisterEntity(..., Context, Cleanup, ...)   the library lends Context to readers
@@ -114,6 +154,7 @@ typedef char RTM_CHECK_HANDLE[sizeof(HANDLE) == 8 ? 1 : -1];
 #define ERROR_BUSY 170                  /* in use */
 #define ERROR_ALREADY_EXISTS 183
 #define ERROR_POSSIBLE_DEADLOCK 1131    /* the call would wait for its own thread */
+#define ERROR_NOT_FOUND 1168            /* the entity exports none of the methods */
 #define ERROR_INTERNAL_ERROR 1359       /* a defect of the library was caught */
 #define ERROR_NO_SYSTEM_RESOURCES 1450  /* a limit is reached */
 #define ERROR_BAD_CONFIGURATION 1610    /* not used here */
@@ -135,6 +176,29 @@ typedef char RTM_CHECK_HANDLE[sizeof(HANDLE) == 8 ? 1 : -1];
 #define RTM_VIEW_MASK_ALL 0xFFFFFFFFu
 
 #define METHOD_TYPE_ALL_METHODS 0xFFFFFFFFu
+
+/* Methods that protocols export; the syntax of the data is theirs. */
+#define METHOD_RIP2_NEIGHBOUR_ADDR 0x00000001u
+#define METHOD_RIP2_OUTBOUND_INTF 0x00000002u
+#define METHOD_RIP2_ROUTE_TAG 0x00000004u
+#define METHOD_RIP2_ROUTE_TIMESTAMP 0x00000008u
+#define METHOD_OSPF_ROUTE_TYPE 0x00000001u
+#define METHOD_OSPF_ROUTE_METRIC 0x00000002u
+#define METHOD_OSPF_LSDB_TYPE 0x00000004u
+#define METHOD_OSPF_ROUTE_TAG 0x00000008u
+#define METHOD_OSPF_ROUTE_AREA 0x00000010u
+#define METHOD_OSPF_FWD_ADDRESS 0x00000020u
+#define METHOD_BGP4_AS_PATH 0x00000001u
+#define METHOD_BGP4_PEER_ID 0x00000002u
+#define METHOD_BGP4_PA_ORIGIN 0x00000004u
+#define METHOD_BGP4_NEXTHOP_ATTR 0x00000008u
+
+/* RtmBlockMethods. The values of the target types are this library's own: RTMv2 publishes none. */
+#define RTM_RESUME_METHODS 0
+#define RTM_BLOCK_METHODS 1
+#define DEST_TYPE 1
+#define ROUTE_TYPE 2
+#define NEXTHOP_TYPE 3
 
 #ifdef __cplusplus
 extern "C" {
@@ -172,13 +236,15 @@ typedef struct _RTM_REGN_PROFILE {
 
 /* Kinds of event. */
 typedef enum _RTM_EVENT_TYPE {
-    RTM_ENTITY_REGISTERED = 0,
-    RTM_ENTITY_DEREGISTERED = 1,
-    RTM_ROUTE_EXPIRED = 2,
-    RTM_CHANGE_NOTIFICATION = 3
+    RTM_ENTITY_REGISTERED = 0,   /* Context1: the other entity's handle, Context2: its PRTM_ENTITY_INFO */
+    RTM_ENTITY_DEREGISTERED = 1, /* the same */
+    RTM_ROUTE_EXPIRED = 2,       /* not in this version */
+    RTM_CHANGE_NOTIFICATION = 3, /* not in this version */
+    RTMX_EVENTS_MISSED = 0x10000 /* both NULL: events are missing here, see EVENTS */
 } RTM_EVENT_TYPE, *PRTM_EVENT_TYPE;
+#define RTMX_EVENTS_MISSED RTMX_EVENTS_MISSED
 
-/* An entity's event callback. Stored at registration; this version does not call it yet. */
+/* An entity's event callback: see EVENTS. */
 typedef DWORD(WINAPI _EVENT_CALLBACK)(RTM_ENTITY_HANDLE RtmRegHandle, RTM_EVENT_TYPE EventType,
                                       PVOID Context1, PVOID Context2);
 typedef _EVENT_CALLBACK *RTM_EVENT_CALLBACK, **PRTM_EVENT_CALLBACK;
@@ -197,7 +263,7 @@ typedef struct _RTM_ENTITY_METHOD_OUTPUT {
     UCHAR OutputData[1];
 } RTM_ENTITY_METHOD_OUTPUT, *PRTM_ENTITY_METHOD_OUTPUT;
 
-/* An exported method. Stored at registration; this version does not call it yet. */
+/* An exported method: see RtmInvokeMethod. */
 typedef VOID(WINAPI _ENTITY_METHOD)(RTM_ENTITY_HANDLE CallerHandle, RTM_ENTITY_HANDLE CalleeHandle,
                                     RTM_ENTITY_METHOD_INPUT *Input, RTM_ENTITY_METHOD_OUTPUT *Output);
 typedef _ENTITY_METHOD *RTM_ENTITY_EXPORT_METHOD, **PRTM_ENTITY_EXPORT_METHOD;
@@ -217,6 +283,9 @@ typedef VOID(WINAPI *RTMX_LOG)(PVOID Context, const char *Text);
 /* A reader object: see RtmxCreateReader. */
 typedef HANDLE RTMX_READER_HANDLE, *PRTMX_READER_HANDLE;
 
+/* An event queue: see RtmxCreateEventQueue. */
+typedef HANDLE RTMX_QUEUE_HANDLE, *PRTMX_QUEUE_HANDLE;
+
 /* Figures of one moment; counts of entities unless said otherwise. Grows at its end. */
 typedef struct _RTMX_STATISTICS {
     ULONGLONG Live;           /* registered now */
@@ -232,14 +301,24 @@ typedef struct _RTMX_STATISTICS {
     ULONGLONG IndexBytes;     /* bytes of the indexes alone */
     ULONGLONG Tables;         /* routing tables */
     ULONGLONG Inside;         /* threads and readers inside a read section */
+    ULONGLONG Events;         /* events handed to callbacks so far */
+    ULONGLONG EventsMissed;   /* times that an entity was told that it missed some */
+    ULONGLONG Listeners;      /* entities with a callback */
+    ULONGLONG EventThreads;   /* threads rtm-event-N */
+    ULONGLONG EventQueues;    /* queues from RtmxCreateEventQueue */
 } RTMX_STATISTICS, *PRTMX_STATISTICS;
 
 /* What the registry may hold. Grows at its end. */
 typedef struct _RTMX_LIMITS {
     UINT MaxEntities;       /* registered at a time; default and most 2^28 */
     UINT MaxInstances;      /* instances with a table; default 65,536 */
-    UINT MaxReferences;     /* on one entity; default and most 2^29 - 1 */
+    UINT MaxReferences;     /* on one entity; default and most 2^28 - 1 */
     UINT MaxOpaquePointers; /* entities with an opaque pointer, in all tables; default 1,024 */
     ULONGLONG MaxBacklog;   /* deregistered and not reclaimed; default 2^20; see RtmRegisterEntity */
+    /* From here on: not in the first version of the structure. */
+    ULONGLONG MaxJournal;   /* events that a table keeps for slow callbacks; default 2^20; see EVENTS. For
+                               tables whose first callback is registered afterwards. */
+    UINT IdleEventThreads;  /* threads rtm-event-N that stay without work; default 2; at least 1 stays */
+    UINT MaxEventThreads;   /* threads rtm-event-N; default 64 */
 } RTMX_LIMITS, *PRTMX_LIMITS;
 

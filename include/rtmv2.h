@@ -16,31 +16,71 @@
  * RETURN VALUES
  *   Every function but RtmxGetAbiNumber and RtmxErrorText returns 0 (NO_ERROR) or a code from below. On
  *   failure outputs are untouched unless the function says otherwise. Arguments are checked in this order:
- *   registration or reader handle, whether a look-up is inside a section, pointers, flags and sizes, other
+ *   registration, reader or queue handle, whether a look-up is inside a section, pointers, flags and sizes, other
  *   handles, state.
  *   ERROR_INTERNAL_ERROR (a defect of the library) and ERROR_INVALID_STATE (a forked child) may come from
  *   any function and are not listed again.
  *
  * WHAT MAY BE CALLED WHERE
- *                                    read section   cleanup function   signal handler   forked child
+ *                                    read     event      method    cleanup    signal    forked
+ *                                    section  callback             function   handler   child
  *   RtmGetEntityInfo,
- *     RtmReleaseEntityInfo           yes            yes                yes              error
- *   RtmRegisterEntity, RtmDeregisterEntity,
- *     RtmGetRegisteredEntities, RtmReleaseEntities,
- *     RtmReferenceHandles            yes            yes                no               error
- *   RtmxEnter, RtmxLeave, RtmxQuiescent,
- *     RtmxGetContext(s), RtmxReader...
- *                                    yes            yes                no               error
+ *     RtmReleaseEntityInfo           yes      yes        yes       yes        yes       error
+ *   RtmRegisterEntity,
+ *     RtmxRegisterEntity,
+ *     RtmGetRegisteredEntities       yes      missed     yes       yes        no        error
+ *   RtmDeregisterEntity              plain    missed     others    yes        no        error
+ *   RtmInvokeMethod                  (1)      yes        yes       yes        no        error
+ *   RtmBlockMethods, to block        refused  yes        others    yes        no        error
+ *   RtmxDispatchEvents               refused  refused    yes       yes        no        error
  *   RtmxSynchronize, RtmxFlush,
- *     RtmxShutdown                   refused        refused            no               error
- *   RtmxGetAbiNumber, RtmxErrorText  yes            yes                yes              yes
- *   all others                       yes            yes                no               error
+ *     RtmxShutdown                   refused  refused    refused   refused    no        error
+ *   RtmxGetAbiNumber, RtmxErrorText  yes      yes        yes       yes        yes       yes
+ *   all others                       yes      yes        yes       yes        no        error
  *   "refused": ERROR_POSSIBLE_DEADLOCK. "error": ERROR_INVALID_STATE. "no": the effect is undefined.
+ *   "missed": refused inside RTM_ENTITY_REGISTERED and RTM_ENTITY_DEREGISTERED, allowed inside
+ *   RTMX_EVENTS_MISSED. "plain": refused for an entity that has a callback or methods. "others": refused
+ *   for the entity whose method the thread is inside of. (1) Refused if it would have to wait, because
+ *   the methods are blocked. Waits for client code (RtmDeregisterEntity, RtmBlockMethods, RtmInvokeMethod of
+ *   blocked methods) are also refused where they would close a circle of threads that wait for each
+ *   other's client code. A refused call has changed nothing.
+ *
+ * EVENTS
+ *   An entity that is registered with a callback is told when other entities of its table (instance and
+ *   address family) come and go: RTM_ENTITY_REGISTERED and RTM_ENTITY_DEREGISTERED with Context1 = the other
+ *   entity's handle and Context2 = its PRTM_ENTITY_INFO. Both are lent for the call: copy the structure, and
+ *   take a reference (RtmReferenceHandles) to keep the handle. A departed entity can be described and
+ *   referenced until everybody has been told. Not told: the entity itself, and who was there before it:
+ *   register first, then call RtmGetRegisteredEntities; whoever comes meanwhile is in the list, or told, or
+ *   both. An entity's events come one at a time and in the order of the table's history, those of different
+ *   entities at the same time. No lock of the library is held, and no call of the client's runs a callback but
+ *   RtmxDispatchEvents. The callback's result is not looked at. An entity that falls more than
+ *   RTMX_LIMITS.MaxJournal events behind is told so once, by RTMX_EVENTS_MISSED (both contexts NULL), in place
+ *   of those events; it then calls RtmGetRegisteredEntities to start afresh. Nobody waits for a slow
+ *   callback but the deregistration of its own entity.
  *
  * THREADS
  *   Any thread may call anything at any time, also threads that end at any moment: what a thread was
- *   inside of is left for it (but not a reader object's section: whoever takes the reader over leaves it). Only RtmxShutdown asks that nobody else is in a call. No function is to be
- *   left by longjmp, a C++ exception or asynchronous cancellation.
+ *   inside of is left for it (but not a reader object's section: whoever takes the reader over leaves it).
+ *   Only RtmxShutdown asks that nobody else is in a call. No call is a cancellation point.
+ *   The library's own threads block all signals and are started when they are first needed:
+ *     rtm-reclaimer   runs cleanup functions (first registration with one)
+ *     rtm-events      wakes those who run callbacks; runs no client code (first callback)
+ *     rtm-event-N     run callbacks of entities without a queue (first such callback).
+ *                     RTMX_LIMITS.IdleEventThreads of them (2; at least 1) stay. While all are inside
+ *                     callbacks and something is due, more are started, up to RTMX_LIMITS.MaxEventThreads
+ *                     (64): so many callbacks may block without delaying other entities' events. They end
+ *                     after a second without work.
+ *   After the beginning of exit() they start no client code any more.
+ *   A callback, a method or a cleanup function may call pthread_exit, or be cancelled at a cancellation
+ *   point of its own (deferred): what its thread was inside of is released; a thread of the pool is
+ *   replaced (one that runs cleanups is not). UNSUPPORTED, with undefined effect: leaving a function of the
+ *   library, or a client function that it called, by longjmp or a C++ exception; asynchronous
+ *   cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) of a thread that is inside either.
+ *
+ * UNLOADING A CLIENT
+ *   RtmDeregisterEntity(h)    returns when none of the entity's callbacks and methods runs or ever will
+ *   RtmxFlush()               returns when its cleanup function has run: now dlclose() is safe
  *
  * LIFE OF A CONTEXT
  *   RtmxRegisterEntity(..., Context, Cleanup, ...)   the library lends Context to readers
@@ -114,6 +154,7 @@ typedef char RTM_CHECK_HANDLE[sizeof(HANDLE) == 8 ? 1 : -1];
 #define ERROR_BUSY 170                  /* in use */
 #define ERROR_ALREADY_EXISTS 183
 #define ERROR_POSSIBLE_DEADLOCK 1131    /* the call would wait for its own thread */
+#define ERROR_NOT_FOUND 1168            /* the entity exports none of the methods */
 #define ERROR_INTERNAL_ERROR 1359       /* a defect of the library was caught */
 #define ERROR_NO_SYSTEM_RESOURCES 1450  /* a limit is reached */
 #define ERROR_BAD_CONFIGURATION 1610    /* not used here */
@@ -135,6 +176,29 @@ typedef char RTM_CHECK_HANDLE[sizeof(HANDLE) == 8 ? 1 : -1];
 #define RTM_VIEW_MASK_ALL 0xFFFFFFFFu
 
 #define METHOD_TYPE_ALL_METHODS 0xFFFFFFFFu
+
+/* Methods that protocols export; the syntax of the data is theirs. */
+#define METHOD_RIP2_NEIGHBOUR_ADDR 0x00000001u
+#define METHOD_RIP2_OUTBOUND_INTF 0x00000002u
+#define METHOD_RIP2_ROUTE_TAG 0x00000004u
+#define METHOD_RIP2_ROUTE_TIMESTAMP 0x00000008u
+#define METHOD_OSPF_ROUTE_TYPE 0x00000001u
+#define METHOD_OSPF_ROUTE_METRIC 0x00000002u
+#define METHOD_OSPF_LSDB_TYPE 0x00000004u
+#define METHOD_OSPF_ROUTE_TAG 0x00000008u
+#define METHOD_OSPF_ROUTE_AREA 0x00000010u
+#define METHOD_OSPF_FWD_ADDRESS 0x00000020u
+#define METHOD_BGP4_AS_PATH 0x00000001u
+#define METHOD_BGP4_PEER_ID 0x00000002u
+#define METHOD_BGP4_PA_ORIGIN 0x00000004u
+#define METHOD_BGP4_NEXTHOP_ATTR 0x00000008u
+
+/* RtmBlockMethods. The values of the target types are this library's own: RTMv2 publishes none. */
+#define RTM_RESUME_METHODS 0
+#define RTM_BLOCK_METHODS 1
+#define DEST_TYPE 1
+#define ROUTE_TYPE 2
+#define NEXTHOP_TYPE 3
 
 #ifdef __cplusplus
 extern "C" {
@@ -172,13 +236,15 @@ typedef struct _RTM_REGN_PROFILE {
 
 /* Kinds of event. */
 typedef enum _RTM_EVENT_TYPE {
-    RTM_ENTITY_REGISTERED = 0,
-    RTM_ENTITY_DEREGISTERED = 1,
-    RTM_ROUTE_EXPIRED = 2,
-    RTM_CHANGE_NOTIFICATION = 3
+    RTM_ENTITY_REGISTERED = 0,   /* Context1: the other entity's handle, Context2: its PRTM_ENTITY_INFO */
+    RTM_ENTITY_DEREGISTERED = 1, /* the same */
+    RTM_ROUTE_EXPIRED = 2,       /* not in this version */
+    RTM_CHANGE_NOTIFICATION = 3, /* not in this version */
+    RTMX_EVENTS_MISSED = 0x10000 /* both NULL: events are missing here, see EVENTS */
 } RTM_EVENT_TYPE, *PRTM_EVENT_TYPE;
+#define RTMX_EVENTS_MISSED RTMX_EVENTS_MISSED
 
-/* An entity's event callback. Stored at registration; this version does not call it yet. */
+/* An entity's event callback: see EVENTS. */
 typedef DWORD(WINAPI _EVENT_CALLBACK)(RTM_ENTITY_HANDLE RtmRegHandle, RTM_EVENT_TYPE EventType,
                                       PVOID Context1, PVOID Context2);
 typedef _EVENT_CALLBACK *RTM_EVENT_CALLBACK, **PRTM_EVENT_CALLBACK;
@@ -197,7 +263,7 @@ typedef struct _RTM_ENTITY_METHOD_OUTPUT {
     UCHAR OutputData[1];
 } RTM_ENTITY_METHOD_OUTPUT, *PRTM_ENTITY_METHOD_OUTPUT;
 
-/* An exported method. Stored at registration; this version does not call it yet. */
+/* An exported method: see RtmInvokeMethod. */
 typedef VOID(WINAPI _ENTITY_METHOD)(RTM_ENTITY_HANDLE CallerHandle, RTM_ENTITY_HANDLE CalleeHandle,
                                     RTM_ENTITY_METHOD_INPUT *Input, RTM_ENTITY_METHOD_OUTPUT *Output);
 typedef _ENTITY_METHOD *RTM_ENTITY_EXPORT_METHOD, **PRTM_ENTITY_EXPORT_METHOD;
@@ -217,6 +283,9 @@ typedef VOID(WINAPI *RTMX_LOG)(PVOID Context, const char *Text);
 /* A reader object: see RtmxCreateReader. */
 typedef HANDLE RTMX_READER_HANDLE, *PRTMX_READER_HANDLE;
 
+/* An event queue: see RtmxCreateEventQueue. */
+typedef HANDLE RTMX_QUEUE_HANDLE, *PRTMX_QUEUE_HANDLE;
+
 /* Figures of one moment; counts of entities unless said otherwise. Grows at its end. */
 typedef struct _RTMX_STATISTICS {
     ULONGLONG Live;           /* registered now */
@@ -232,15 +301,25 @@ typedef struct _RTMX_STATISTICS {
     ULONGLONG IndexBytes;     /* bytes of the indexes alone */
     ULONGLONG Tables;         /* routing tables */
     ULONGLONG Inside;         /* threads and readers inside a read section */
+    ULONGLONG Events;         /* events handed to callbacks so far */
+    ULONGLONG EventsMissed;   /* times that an entity was told that it missed some */
+    ULONGLONG Listeners;      /* entities with a callback */
+    ULONGLONG EventThreads;   /* threads rtm-event-N */
+    ULONGLONG EventQueues;    /* queues from RtmxCreateEventQueue */
 } RTMX_STATISTICS, *PRTMX_STATISTICS;
 
 /* What the registry may hold. Grows at its end. */
 typedef struct _RTMX_LIMITS {
     UINT MaxEntities;       /* registered at a time; default and most 2^28 */
     UINT MaxInstances;      /* instances with a table; default 65,536 */
-    UINT MaxReferences;     /* on one entity; default and most 2^29 - 1 */
+    UINT MaxReferences;     /* on one entity; default and most 2^28 - 1 */
     UINT MaxOpaquePointers; /* entities with an opaque pointer, in all tables; default 1,024 */
     ULONGLONG MaxBacklog;   /* deregistered and not reclaimed; default 2^20; see RtmRegisterEntity */
+    /* From here on: not in the first version of the structure. */
+    ULONGLONG MaxJournal;   /* events that a table keeps for slow callbacks; default 2^20; see EVENTS. For
+                               tables whose first callback is registered afterwards. */
+    UINT IdleEventThreads;  /* threads rtm-event-N that stay without work; default 2; at least 1 stays */
+    UINT MaxEventThreads;   /* threads rtm-event-N; default 64 */
 } RTMX_LIMITS, *PRTMX_LIMITS;
 
 /*
@@ -248,12 +327,12 @@ typedef struct _RTMX_LIMITS {
  *
  * @param RtmEntityInfo  in: instance, address family (AF_INET or AF_INET6) and id. Required.
  * @param ExportMethods  in: methods to export, or NULL. Copied.
- * @param EventCallback  in: event callback, or NULL.
+ * @param EventCallback  in: called when other entities of the table come and go, see EVENTS; NULL for no
+ *   events. Runs on threads of the library's.
  * @param ReserveOpaquePointer  in: TRUE reserves an opaque pointer.
  * @param RtmRegProfile  out: what the table offers. Required.
- * @param RtmRegHandle   out: the handle, never NULL. Required.
- *
- * Methods and callback are checked and stored; this version does not call them yet.
+ * @param RtmRegHandle   out: the handle, never NULL. Required. Both outputs are written before the
+ *   callback can be called.
  *
  * @return NO_ERROR;
  *   ERROR_INVALID_PARAMETER a required pointer is NULL or misaligned, or the address family is not
@@ -262,12 +341,17 @@ typedef struct _RTMX_LIMITS {
  *   ERROR_ALREADY_EXISTS the id is registered in this instance and family, or is being registered or
  *   deregistered just now;
  *   ERROR_NO_SYSTEM_RESOURCES a limit is reached (entities, instances, opaque pointers), or too many
- *   departed entities wait for a reader that stays inside or for slow cleanups: see RTMX_LIMITS;
+ *   departed entities wait for a reader that stays inside or for slow cleanups: see RTMX_LIMITS; or a
+ *   thread for the callback cannot be started;
+ *   ERROR_POSSIBLE_DEADLOCK called inside a registered or deregistered event;
  *   ERROR_NOT_ENOUGH_MEMORY.
  *   On failure nothing is registered and the outputs are untouched.
  *
  * The same id may be registered once in each instance and family. Ownership: the registration is the
- * caller's until RtmDeregisterEntity. Any thread. Lock-free; may allocate.
+ * caller's until RtmDeregisterEntity. Who was there before is not told as an event: see
+ * RtmGetRegisteredEntities. Any thread. Lock-free but for the start of threads, which the first
+ * callback needs; may allocate. Allowed in a section, a method, a cleanup, and in a callback that tells of
+ * RTMX_EVENTS_MISSED.
  */
 RTM_API DWORD RtmRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
                                 PRTM_ENTITY_EXPORT_METHODS ExportMethods,
@@ -283,6 +367,8 @@ RTM_API DWORD RtmRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
  * @param Context  in: any pointer; found by RtmxGetContext until deregistration takes effect.
  * @param Cleanup  in: called exactly once with Context after the entity has been deregistered and the
  *   last read section that could hold the pointer has been left; NULL for none.
+ * @param EventQueue  in: the queue that EventCallback is called from (RtmxDispatchEvents); NULL: the
+ *   library's threads call it. Looked at, and not used, if EventCallback is NULL.
  *
  * Cleanup runs on the library's reclaimer thread ("rtm-reclaimer", started by the first registration
  * that has a cleanup function, all signals blocked) or inside RtmxFlush; with no lock of the library
@@ -292,10 +378,12 @@ RTM_API DWORD RtmRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
  * it exits. It must return, may call anything but the waiting functions (which answer
  * ERROR_POSSIBLE_DEADLOCK there), and may register and deregister entities.
  *
- * @return as RtmRegisterEntity; ERROR_NO_SYSTEM_RESOURCES also if the reclaimer thread cannot be
- *   started. If registration fails, Cleanup is not called: Context stays the caller's.
+ * @return as RtmRegisterEntity; ERROR_INVALID_HANDLE EventQueue is not NULL and not a queue;
+ *   ERROR_NO_SYSTEM_RESOURCES also if the reclaimer thread cannot be started. If registration fails,
+ *   Cleanup is not called: Context stays the caller's.
  *
- * Any thread. Lock-free but for the start of the reclaimer thread; may allocate.
+ * Any thread. Lock-free but for the start of threads and finding the queue; may allocate. Allowed as
+ * RtmRegisterEntity.
  */
 RTM_API DWORD RtmxRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
                                  PRTM_ENTITY_EXPORT_METHODS ExportMethods,
@@ -303,11 +391,17 @@ RTM_API DWORD RtmxRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
                                  BOOL ReserveOpaquePointer,
                                  PVOID Context,
                                  RTMX_CLEANUP Cleanup,
+                                 RTMX_QUEUE_HANDLE EventQueue,
                                  PRTM_REGN_PROFILE RtmRegProfile,
                                  PRTM_ENTITY_HANDLE RtmRegHandle);
 
 /*
  * Ends a registration. Its handle is dead for ever.
+ *
+ * First the entity is taken out: no look-up finds it any more, and calls that wait for its methods to be
+ * resumed fail. Then the call waits for the entity's methods and its callback, if any of them is running,
+ * and returns when none of them runs or ever will; called from its own callback (where that is allowed,
+ * see EVENTS), it waits for all but that one. API calls and read sections are not waited for.
  *
  * When it returns, no look-up finds the entity or its context any more, and its id is free. What
  * other threads hold inside their read sections they keep until they leave. A context with a cleanup
@@ -315,13 +409,39 @@ RTM_API DWORD RtmxRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
  * that others hold keep the handle describable (RtmGetEntityInfo) and nothing else.
  *
  * @return NO_ERROR; ERROR_INVALID_HANDLE not a live registration: stale, forged, of another kind, or
- *   another thread deregisters it just now and wins; ERROR_NOT_ENOUGH_MEMORY (only in a thread's first
- *   call, then nothing has changed).
+ *   another thread deregisters it just now and wins (and waits; this call does not);
+ *   ERROR_POSSIBLE_DEADLOCK called inside a registered or deregistered event; from one of the entity's
+ *   own methods; inside a read section, if the entity has a callback or methods; or where waiting would
+ *   close a circle of threads that wait for client code (two methods that deregister each other's
+ *   entities: one of them is refused): nothing has changed, see RtmxDeregisterEntityLater;
+ *   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call, then nothing has changed).
  *
- * Any thread, also inside a read section and inside a cleanup function. Lock-free, never waits.
- * Allocates only in a thread's first call.
+ * Do not hold a lock that the entity's callback or methods may be waiting for. Any thread, also inside a
+ * cleanup function. Lock-free if the entity has neither callback nor methods; else it blocks while one of
+ * them is running. Allocates only in a thread's first call.
  */
 RTM_API DWORD RtmDeregisterEntity(RTM_ENTITY_HANDLE RtmRegHandle);
+
+/*
+ * As RtmDeregisterEntity, but never waits: the entity is taken out, and the rest follows when its last
+ * running method and its callback have returned. What an entity calls to end itself from its own methods
+ * and events.
+ *
+ * @param RtmRegHandle  in: the registration.
+ *
+ * When it returns, no look-up finds the entity, no call of its methods or its callback begins any more, and
+ * its handle is dead; but calls that had begun may still be running, and the id is taken until they have
+ * returned. Completion is the cleanup function (RtmxRegisterEntity), which is called when nothing of the
+ * entity runs any more and the context is in nobody's hands; or wait for it with RtmxFlush.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE not a live registration: stale, forged, of another kind, or
+ *   another thread deregisters it just now and wins;
+ *   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call, then nothing has changed).
+ *
+ * Any thread; allowed in a section, every callback, a method, a cleanup. Lock-free. Allocates only in a
+ * thread's first call.
+ */
+RTM_API DWORD RtmxDeregisterEntityLater(RTM_ENTITY_HANDLE RtmRegHandle);
 
 /*
  * Lists the entities registered with the caller's instance and family, the caller included.
@@ -338,8 +458,9 @@ RTM_API DWORD RtmDeregisterEntity(RTM_ENTITY_HANDLE RtmRegHandle);
  *   are stored and referenced all the same;
  *   ERROR_INVALID_HANDLE RtmRegHandle is not a live registration;
  *   ERROR_INVALID_PARAMETER NumEntities NULL, or a pointer misaligned;
+ *   ERROR_POSSIBLE_DEADLOCK called inside a registered or deregistered event;
  *   ERROR_NO_SYSTEM_RESOURCES an entity has the most references it may have;
- *   ERROR_NOT_ENOUGH_MEMORY. On these four no reference is kept and NumEntities is untouched; what
+ *   ERROR_NOT_ENOUGH_MEMORY. On these five no reference is kept and NumEntities is untouched; what
  *   stands in the arrays then means nothing.
  *
  * Shows, once each and in no particular order, every entity that was registered before the call and
@@ -418,6 +539,175 @@ RTM_API DWORD RtmReleaseEntityInfo(RTM_ENTITY_HANDLE RtmRegHandle,
 RTM_API DWORD RtmReferenceHandles(RTM_ENTITY_HANDLE RtmRegHandle,
                                   UINT NumHandles,
                                   HANDLE *RtmHandles);
+
+/*
+ * Tells the methods that an entity exports.
+ *
+ * @param RtmRegHandle  in: the caller's registration.
+ * @param EntityHandle  in: the entity, of the same table; may be the caller itself.
+ * @param NumMethods    in: capacity of the array, 0 to ask for the number only; out: number of methods,
+ *   holes included, or, if the capacity was too small, number stored. Required.
+ * @param ExptMethods   out: the methods, NULL where there is a hole; may be NULL if the capacity is 0.
+ *
+ * @return NO_ERROR all are stored, or the capacity was 0;
+ *   ERROR_INSUFFICIENT_BUFFER the capacity was above 0 and too small: that many are stored;
+ *   ERROR_INVALID_HANDLE a handle is bad, or the entity has been deregistered;
+ *   ERROR_INVALID_PARAMETER NumMethods NULL or misaligned, or ExptMethods with a capacity above 0;
+ *   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call). On the last three nothing is written.
+ *
+ * Never call a returned pointer yourself: only RtmInvokeMethod makes sure that the entity is still there.
+ * Takes no reference; the pointers stay the exporting client's. Any thread; allowed in a section, a
+ * callback, a method, a cleanup. Wait-free; allocates only in a thread's first call.
+ */
+RTM_API DWORD RtmGetEntityMethods(RTM_ENTITY_HANDLE RtmRegHandle,
+                                  RTM_ENTITY_HANDLE EntityHandle,
+                                  PUINT NumMethods,
+                                  PRTM_ENTITY_EXPORT_METHOD ExptMethods);
+
+/*
+ * Runs methods of an entity on the calling thread, one after the other in ascending order of their bits,
+ * and collects their output.
+ *
+ * @param RtmRegHandle  in: the caller's registration.
+ * @param EntityHandle  in: the entity, of the same table; may be the caller itself.
+ * @param Input         in: MethodType says which methods (bits that are holes or beyond the table are
+ *   skipped); the rest is theirs. Each of them gets this very structure. Required.
+ * @param OutputSize    in: bytes at Output; out: bytes used. Required.
+ * @param Output        out: records, one for each method that ran, without padding between them: the
+ *   next one is offsetof(RTM_ENTITY_METHOD_OUTPUT, OutputData) (12) + OutputSize bytes further, and thus
+ *   aligned only if all sizes before it are. Required.
+ *
+ * Each method is given a 4-byte aligned record with MethodType = its bit, MethodStatus = NO_ERROR and
+ * OutputSize = the room for data, which it replaces by what it used; if it does not, all room counts as
+ * used. A size beyond the room is cut to it, and MethodStatus becomes ERROR_INSUFFICIENT_BUFFER. A method
+ * that fails does not stop the others.
+ *
+ * @return NO_ERROR every selected method ran;
+ *   ERROR_INVALID_HANDLE a handle is bad, or the entity is being deregistered or gone, also while the
+ *   call waits: then no method ran;
+ *   ERROR_INVALID_PARAMETER Input, OutputSize or Output NULL or misaligned, or Input->MethodType 0;
+ *   ERROR_NOT_FOUND the entity exports none of the methods; *OutputSize is set to 0;
+ *   ERROR_INSUFFICIENT_BUFFER no room for the next record: those before it are there, and *OutputSize
+ *   covers them;
+ *   ERROR_POSSIBLE_DEADLOCK the entity's methods are blocked, and the call would wait for this very thread:
+ *   it blocked them itself, or waiting would close a circle of threads that wait for client code, or
+ *   it is inside a read section;
+ *   ERROR_NOT_ENOUGH_MEMORY; as on ERROR_INSUFFICIENT_BUFFER if some methods have run, else nothing is
+ *   written.
+ *
+ * Waits, without limit, while the entity's methods are blocked (RtmBlockMethods); else lock-free. No lock
+ * of the library is held while a method runs, and the entity's deregistration is not complete before it
+ * has returned. Any number of threads may invoke at once. A method may call anything but the waiting
+ * functions and may invoke further methods, also its own entity's; see WHAT MAY BE CALLED WHERE. A method
+ * may end its thread (pthread_exit, deferred cancellation): then the invocation is over. Allocates in a
+ * thread's first call, and when a record is not aligned.
+ */
+RTM_API DWORD RtmInvokeMethod(RTM_ENTITY_HANDLE RtmRegHandle,
+                              RTM_ENTITY_HANDLE EntityHandle,
+                              PRTM_ENTITY_METHOD_INPUT Input,
+                              PUINT OutputSize,
+                              PRTM_ENTITY_METHOD_OUTPUT Output);
+
+/*
+ * Blocks the caller's own methods, or lets invokers in again: for the time in which it rearranges what its
+ * methods read. A switch, not a counter.
+ *
+ * @param RtmRegHandle  in: the caller's registration.
+ * @param TargetHandle  in: must be NULL; RTMv2 names destinations, routes and next hops here, and does
+ *   not support them.
+ * @param TargetType    in: must be 0.
+ * @param BlockingFlag  in: RTM_BLOCK_METHODS or RTM_RESUME_METHODS.
+ *
+ * @return NO_ERROR also if they are blocked or resumed already;
+ *   ERROR_INVALID_HANDLE RtmRegHandle is not a live registration, also if it is deregistered while the call
+ *   waits;
+ *   ERROR_INVALID_PARAMETER another BlockingFlag;
+ *   ERROR_NOT_SUPPORTED a target;
+ *   ERROR_POSSIBLE_DEADLOCK blocking from inside a method of the entity, inside a read section, or where
+ *   waiting would close a circle of threads that wait for client code: nothing has changed;
+ *   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call).
+ *
+ * Blocking returns when the methods that are running have returned. Invocations then wait until the methods
+ * are resumed, by any thread, which lets all of them in at once, or until the entity is deregistered,
+ * which fails them. Block shortly. The blocked state ends with the registration. Any thread; resuming is
+ * lock-free and allowed everywhere.
+ */
+RTM_API DWORD RtmBlockMethods(RTM_ENTITY_HANDLE RtmRegHandle,
+                              HANDLE TargetHandle,
+                              UCHAR TargetType,
+                              DWORD BlockingFlag);
+
+/*
+ * Creates an event queue: it collects the events of the entities that are registered with it
+ * (RtmxRegisterEntity) until a thread of the application's dispatches them. For daemons with an event
+ * loop: one descriptor says when there is something to do.
+ *
+ * @param EventQueue  out: its handle, never NULL. Required.
+ *
+ * @return NO_ERROR; ERROR_INVALID_PARAMETER EventQueue NULL or misaligned;
+ *   ERROR_NO_SYSTEM_RESOURCES there are 65,536 queues, or the process can have no further descriptor;
+ *   ERROR_NOT_ENOUGH_MEMORY.
+ *
+ * Ownership: the queue is the caller's until RtmxDeleteEventQueue or RtmxShutdown. Any number of entities
+ * of any tables may share it. Any thread; allowed everywhere. Blocks shortly; allocates.
+ */
+RTM_API DWORD RtmxCreateEventQueue(PRTMX_QUEUE_HANDLE EventQueue);
+
+/*
+ * Deletes an event queue. Its handle is dead for ever.
+ *
+ * @param EventQueue  in: the queue.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE not a queue (any more);
+ *   ERROR_BUSY a thread dispatches it, or an entity is registered with it (or was, and has not been
+ *   reclaimed since RtmxDeregisterEntityLater: see RtmxFlush).
+ *
+ * Take the descriptor out of your poll set first: it is closed at once if no entity has used the queue,
+ * else at the latest when those that have are reclaimed (RtmxFlush). Any thread. Blocks shortly; allocates nothing.
+ */
+RTM_API DWORD RtmxDeleteEventQueue(RTMX_QUEUE_HANDLE EventQueue);
+
+/*
+ * The descriptor of an event queue, for poll, epoll or select: readable while there is something to
+ * dispatch.
+ *
+ * @param EventQueue  in: the queue.
+ * @param Descriptor  out: the descriptor (an eventfd). Required.
+ *
+ * @return NO_ERROR; ERROR_INVALID_HANDLE not a queue; ERROR_INVALID_PARAMETER Descriptor NULL or
+ *   misaligned.
+ *
+ * Wait for it, level- or edge-triggered, and then call RtmxDispatchEvents; do not read, write or close
+ * it. It may be readable when another thread has just dispatched everything. Ownership: the queue's. Any
+ * thread. Blocks shortly; allocates nothing.
+ */
+RTM_API DWORD RtmxGetEventQueueDescriptor(RTMX_QUEUE_HANDLE EventQueue,
+                                          int *Descriptor);
+
+/*
+ * Runs the event callbacks that are due of the entities registered with a queue, on the calling thread.
+ *
+ * @param EventQueue     in: the queue.
+ * @param Budget         in: most callbacks to run; above 0.
+ * @param NumDispatched  out: how many were run; or NULL.
+ *
+ * @return NO_ERROR also if none was due;
+ *   ERROR_INVALID_HANDLE not a queue;
+ *   ERROR_INVALID_PARAMETER Budget 0, or NumDispatched misaligned;
+ *   ERROR_POSSIBLE_DEADLOCK called inside an event callback, or inside a read section, which the
+ *   callbacks would find themselves in;
+ *   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call).
+ *   On failure no callback has run and NumDispatched is untouched.
+ *
+ * What the budget leaves stays in the queue, whose descriptor stays readable. Never waits for an event.
+ * Several threads may dispatch one queue: the callbacks of one entity still run one at a time and in
+ * order. A callback may end the thread (pthread_exit, deferred cancellation): its event is over, the
+ * others stay. Any thread, also in a method or a cleanup. Lock-free but for finding the queue;
+ * allocates only in a thread's first call.
+ */
+RTM_API DWORD RtmxDispatchEvents(RTMX_QUEUE_HANDLE EventQueue,
+                                 UINT Budget,
+                                 PUINT NumDispatched);
 
 /*
  * Enters a read section on this thread: what is looked up inside stays valid until it is left.
@@ -562,8 +852,8 @@ RTM_API DWORD RtmxReaderGetContexts(RTMX_READER_HANDLE Reader,
 /*
  * Returns when every read section that any thread was inside at the call has been left.
  *
- * @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section or a cleanup function;
- *   ERROR_NOT_ENOUGH_MEMORY.
+ * @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section, a callback, a method or a
+ *   cleanup function; ERROR_NOT_ENOUGH_MEMORY.
  *
  * A section that is entered during the call may delay it further. Blocks.
  */
@@ -572,10 +862,11 @@ RTM_API DWORD RtmxSynchronize(void);
 /*
  * Returns when every read section that any thread was inside at the call has been left and everything
  * that was deregistered before the call has been cleaned up: what a plugin calls before it is
- * unloaded. Runs cleanup functions itself, on this thread.
+ * unloaded. Waits for the callbacks and methods of entities that RtmxDeregisterEntityLater has ended.
+ * Runs cleanup functions itself, on this thread.
  *
- * @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section or a cleanup function;
- *   ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has entered a read
+ * @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section, a callback, a method or a
+ *   cleanup function; ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has entered a read
  *   section and not left it; then some of the cleanups have run.
  *
  * Blocks.
@@ -583,14 +874,14 @@ RTM_API DWORD RtmxSynchronize(void);
 RTM_API DWORD RtmxFlush(void);
 
 /*
- * Gives everything back to the system: memory, reader objects, the reclaimer thread (what hangs on other
- * threads, about 3 KiB each, when they end or call again). What is still to
+ * Gives everything back to the system: memory, reader objects, event queues, the library's threads (what
+ * hangs on other threads, about 3 KiB each, when they end or call again). What is still to
  * be cleaned up is cleaned up by the reclaimer thread first. The next registration starts afresh,
  * with default limits; handles from before stay invalid.
  *
  * @return NO_ERROR (also if there is nothing to give back); ERROR_BUSY an entity is registered or
  *   referenced, or a thread or reader is inside a read section; ERROR_POSSIBLE_DEADLOCK called inside
- *   a read section or a cleanup function. On failure nothing has changed,
+ *   a read section, a callback, a method or a cleanup function. On failure nothing has changed,
  *   but that some of what was to be cleaned up may have been.
  *
  * The caller promises that no other thread is in any call of this library, RtmGetEntityInfo included,
@@ -608,7 +899,7 @@ RTM_API DWORD RtmxShutdown(void);
  * @return NO_ERROR; ERROR_INVALID_PARAMETER Statistics NULL or misaligned, or Size 0;
  *   ERROR_NOT_ENOUGH_MEMORY.
  *
- * Any thread. Lock-free; walks all threads' records. Allocates only in a thread's first call.
+ * Any thread. Walks all threads' records; blocks shortly. Allocates only in a thread's first call.
  */
 RTM_API DWORD RtmxGetStatistics(PRTMX_STATISTICS Statistics,
                                 UINT Size);
@@ -632,10 +923,11 @@ RTM_API DWORD RtmxGetLimits(PRTMX_LIMITS Limits,
  * force until RtmxShutdown.
  *
  * @param Limits  in: the limits; get them first and change what you want changed. Required.
- * @param Size    in: sizeof(RTMX_LIMITS) as the caller knows it.
+ * @param Size    in: sizeof(RTMX_LIMITS) as the caller knows it. What an older version of the structure
+ *   did not have keeps its value.
  *
- * @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, Size smaller than the first
- *   version of the structure, MaxEntities above 2^28, or MaxReferences above 2^29 - 1;
+ * @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, Size that of no version of the
+ *   structure, MaxEntities above 2^28, MaxReferences above 2^28 - 1, MaxJournal 0, or MaxEventThreads 0;
  *   ERROR_NOT_SUPPORTED Size is larger than this library knows and what lies beyond is not 0;
  *   ERROR_NOT_ENOUGH_MEMORY. On failure nothing has changed.
  *

@@ -33,6 +33,7 @@ fn bench(criterion: &mut Criterion) {
                 0,
                 context,
                 None,
+                ptr::null_mut(),
                 &mut profile,
                 &mut handle,
             )

@@ -14,7 +14,7 @@
 /* In the order of `SYMBOLS` in via_c.rs. */
 static struct {
     DWORD (*RtmxRegisterEntity)(PRTM_ENTITY_INFO, PRTM_ENTITY_EXPORT_METHODS, RTM_EVENT_CALLBACK, BOOL,
-                                PVOID, RTMX_CLEANUP, PRTM_REGN_PROFILE, PRTM_ENTITY_HANDLE);
+                                PVOID, RTMX_CLEANUP, RTMX_QUEUE_HANDLE, PRTM_REGN_PROFILE, PRTM_ENTITY_HANDLE);
     DWORD (*RtmDeregisterEntity)(RTM_ENTITY_HANDLE);
     DWORD (*RtmGetRegisteredEntities)(RTM_ENTITY_HANDLE, PUINT, PRTM_ENTITY_HANDLE, PRTM_ENTITY_INFO);
     DWORD (*RtmReleaseEntities)(RTM_ENTITY_HANDLE, UINT, PRTM_ENTITY_HANDLE);
@@ -167,7 +167,7 @@ static DWORD register_entity(struct load_worker *worker, uint32_t entity) {
     RTM_REGN_PROFILE profile;
     RTM_ENTITY_HANDLE handle;
     DWORD code =
-        RTM(RtmxRegisterEntity)(&info, NULL, NULL, FALSE, context, cleanup, &profile, &handle);
+        RTM(RtmxRegisterEntity)(&info, NULL, NULL, FALSE, context, cleanup, NULL, &profile, &handle);
     if (code != NO_ERROR) {
         worker->created--;
         free(context);
@@ -394,7 +394,7 @@ void FN(churner)(struct load_worker *worker) {
             uint32_t taken = draw_below(worker, load->entities);
             taken -= taken % load->permanent_stride;
             RTM_ENTITY_INFO info = info_of(load, taken);
-            code = RTM(RtmxRegisterEntity)(&info, NULL, NULL, FALSE, NULL, NULL, &profile, &ignored);
+            code = RTM(RtmxRegisterEntity)(&info, NULL, NULL, FALSE, NULL, NULL, NULL, &profile, &ignored);
             if (code == NO_ERROR) {
                 violate(load, "the id of entity %u was given out twice", taken);
             }

@@ -1,5 +1,6 @@
 //! What an entity is: its plain information, and the address families it can belong to.
 
+use crate::code::Code;
 use crate::slab::Fixed;
 use crate::sync::{AtomicU32, Ordering};
 
@@ -48,7 +49,7 @@ pub struct EntityInfo {
 /// [`EntityInfo`] in a slot, with the flag that says who drops the payload.
 #[derive(Default)]
 pub(crate) struct EntityFixed {
-    /// Instance in the high half; family and [`DEFERRED`] in the low one.
+    /// Instance in the high half; family, [`DEFERRED`] and [`CODE`] in the low one.
     place: AtomicU32,
     // Two halves, so that together with the slot's link this takes 16 bytes.
     id_low: AtomicU32,
@@ -56,17 +57,21 @@ pub(crate) struct EntityFixed {
 }
 
 const DEFERRED: u32 = 1 << 15;
+const CODE: u32 = 1 << 14;
 
 /// What a slot of the registry says about its entity.
 #[derive(Clone, Copy)]
 pub(crate) struct EntityPlain {
     pub(crate) info: EntityInfo,
     pub(crate) deferred: bool,
+    /// It has client code, attached to its slot.
+    pub(crate) code: bool,
 }
 
 // SAFETY: all bytes zero is the default: three zero atomics.
 unsafe impl Fixed for EntityFixed {
     type Plain = EntityPlain;
+    type Attachment = Code;
 
     #[inline(always)]
     fn read(&self) -> EntityPlain {
@@ -74,21 +79,21 @@ unsafe impl Fixed for EntityFixed {
         let low = self.id_low.load(Ordering::Relaxed);
         let high = self.id_high.load(Ordering::Relaxed);
         // A copy that is going to be thrown away may hold anything, so this is total.
-        let family = if place & 0x7fff == AddressFamily::Inet6 as u32 {
+        let family = if place & (CODE - 1) == AddressFamily::Inet6 as u32 {
             AddressFamily::Inet6
         } else {
             AddressFamily::Inet
         };
         let table = TableKey { instance: (place >> 16) as u16, family };
         let info = EntityInfo { table, id: u64::from(high) << 32 | u64::from(low) };
-        EntityPlain { info, deferred: place & DEFERRED != 0 }
+        EntityPlain { info, deferred: place & DEFERRED != 0, code: place & CODE != 0 }
     }
 
     #[inline(always)]
     fn write(&self, plain: EntityPlain) {
-        let EntityPlain { info, deferred } = plain;
-        let flag = if deferred { DEFERRED } else { 0 };
-        let place = u32::from(info.table.instance) << 16 | flag | info.table.family as u32;
+        let EntityPlain { info, deferred, code } = plain;
+        let flags = if deferred { DEFERRED } else { 0 } | if code { CODE } else { 0 };
+        let place = u32::from(info.table.instance) << 16 | flags | info.table.family as u32;
         self.place.store(place, Ordering::Relaxed);
         self.id_low.store(info.id as u32, Ordering::Relaxed);
         self.id_high.store((info.id >> 32) as u32, Ordering::Relaxed);

@@ -82,27 +82,47 @@
 compile_error!("rtm needs a 64-bit target: handles, words and index cells are 64 bits wide");
 
 mod alloc;
+mod code;
+mod courier;
+mod departure;
+mod dispatch;
+#[cfg(not(rtm_loom))]
+mod dispatcher;
 mod entity;
 mod error;
+mod events;
 mod handle;
 mod index;
+mod invoke;
+mod journal;
 mod limits;
 mod member;
 mod mutant;
 mod participant;
 mod reclamation;
 mod registry;
+mod rundown;
 mod slab;
 mod snapshot;
 mod stack;
 mod statistics;
 mod sync;
 mod table;
+mod waits;
 
 pub use alloc::OutOfMemory;
+pub use code::ClientCode;
+pub use courier::{Courier, Delivery, Event};
+#[cfg(not(rtm_loom))]
+pub use dispatcher::{Dispatcher, StartError, Threads};
 pub use entity::{AddressFamily, EntityInfo, TableKey};
-pub use error::{InvalidHandle, ReferenceError, Refusal, RegisterError, WaitError};
+pub use error::{
+    BlockError, DeregisterError, InvalidHandle, InvokeError, ReferenceError, Refusal,
+    RegisterError, WaitError,
+};
+pub use events::{EventQueue, NoDescriptor, Told};
 pub use handle::{Config, Handle, Standard};
+pub use invoke::Invocation;
 pub use limits::Limits;
 pub use participant::{Departed, Entity, Flushing, Guard, Participant, Registration};
 pub use registry::{DropBy, Registry, Settings};

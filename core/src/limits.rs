@@ -29,12 +29,16 @@ pub struct Limits {
     /// Instances that have a table; 65,536 by default. Tables are never given up, so a lower limit
     /// stops new ones and touches none.
     pub instances: u32,
-    /// Counted references on one entity, at most (and by default) 2^29 - 1.
+    /// Counted references on one entity, at most (and by default) 2^28 - 1.
     pub references: u32,
     /// Departed entities that wait for their grace period, beyond which registration is refused
     /// rather than memory eaten because a reader is stuck. Counted in magazines of 256 for each
     /// thread, so that up to 255 for each other thread may come on top. Default: 2^20.
     pub backlog: u64,
+    /// Events of one table that are kept for slow listeners; one that falls further behind is told that
+    /// it missed some. 32 bytes each while they are kept. Rounded up; fixed for a table when its first
+    /// listener comes. Default: 2^20.
+    pub journal: u64,
 }
 
 impl Default for Limits {
@@ -44,6 +48,7 @@ impl Default for Limits {
             instances: 1 << 16,
             references: MAX_REFERENCES,
             backlog: 1 << 20,
+            journal: 1 << 20,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! membership for that call alone.
 
 use crate::alloc::OutOfMemory;
+use crate::code::Frames;
 use crate::limits::Stocked;
 use crate::reclamation::{Domain, Local, Section};
 use crate::slab::{Shard, Sharded};
@@ -23,6 +24,10 @@ pub(crate) struct Member {
     pub(crate) deregistered: AtomicU64,
     /// The table this member used last, see `Tables::find_again`.
     pub(crate) table: AtomicPtr<()>,
+    pub(crate) frames: Frames,
+    /// Events handed out, and how often one of them was that some were missed.
+    pub(crate) events: AtomicU64,
+    pub(crate) missed: AtomicU64,
 }
 
 impl Default for Member {
@@ -33,6 +38,9 @@ impl Default for Member {
             registered: AtomicU64::new(0),
             deregistered: AtomicU64::new(0),
             table: AtomicPtr::new(ptr::null_mut()),
+            frames: Frames::default(),
+            events: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::reclamation::{self, Batch, Flush, Garbage};
 use crate::slab::{self, Fixed};
 use crate::stack::{self, Linked};
 use crate::sync::{AtomicU32, Ordering};
-use crate::{index, limits};
+use crate::{dispatch, index, journal, limits};
 use std::ptr;
 
 // --- Reclamation ---
@@ -129,6 +129,7 @@ struct Halves(AtomicU32, AtomicU32);
 // SAFETY: two zero atomics.
 unsafe impl Fixed for Halves {
     type Plain = (u32, u32);
+    type Attachment = ();
 
     fn read(&self) -> (u32, u32) {
         (self.0.load(Ordering::Relaxed), self.1.load(Ordering::Relaxed))
@@ -200,7 +201,7 @@ impl<T: Send + Sync, C: Config> Slab<T, C> {
 
     /// Ends an object's life and retires its slot. Says whether this caller did it.
     pub fn remove(&self, seat: &Seat, token: u64) -> bool {
-        let Some(gone) = self.slab.unpublish(Token::from_bits(token)) else { return false };
+        let Some(gone) = self.slab.unpublish(Token::from_bits(token), false) else { return false };
         whole(gone.plain);
         self.slab.retire(&seat.0, gone.slot, false, gone.references);
         true
@@ -377,5 +378,396 @@ impl Credits {
     /// Changes how many there are.
     pub fn set(&self, seat: &Seat, limit: u32) {
         self.credits.set(&seat.0, limit);
+    }
+}
+
+// --- Dispatch ---
+
+/// A queue of listeners that are ready.
+#[derive(Clone)]
+pub struct Queue(std::sync::Arc<dispatch::Queue>);
+
+impl Queue {
+    /// An empty queue without a descriptor.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Queue {
+        Queue(std::sync::Arc::new(dispatch::Queue::new()))
+    }
+
+    /// An empty queue whose descriptor is a counter.
+    pub fn with_descriptor() -> Queue {
+        let queue = dispatch::Queue::with_descriptor().expect("a counter");
+        Queue(std::sync::Arc::new(queue))
+    }
+
+    /// The next listener.
+    pub fn pop(&self) -> Option<Listener> {
+        self.0.pop().map(Listener)
+    }
+
+    /// Sleeps until something is there, or somebody interrupts.
+    pub fn wait(&self) -> bool {
+        self.0.wait(None)
+    }
+
+    /// For [`wait_since`](Queue::wait_since).
+    pub fn ticket(&self) -> u32 {
+        self.0.ticket()
+    }
+
+    /// As [`wait`](Queue::wait); an interruption since the ticket was taken counts.
+    pub fn wait_since(&self, ticket: u32) -> bool {
+        self.0.wait_since(ticket, None)
+    }
+
+    /// Ends all waits.
+    pub fn interrupt_all(&self) {
+        self.0.interrupt_all();
+    }
+
+    /// How many are there.
+    pub fn pending(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What a poll of the descriptor would say.
+    pub fn is_readable(&self) -> bool {
+        self.0.is_readable()
+    }
+}
+
+/// The audience of one table with its herald.
+pub struct Hall {
+    herald: std::sync::Arc<dispatch::Herald>,
+    audience: std::sync::Arc<dispatch::Audience>,
+}
+
+/// A position in the journal, to be committed.
+pub struct Place(journal::Position);
+
+impl Hall {
+    /// Without listeners.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Hall {
+        let herald = dispatch::Herald::new();
+        Hall { audience: dispatch::Audience::new(herald.clone()), herald }
+    }
+
+    /// Counts a listener in.
+    pub fn enlist(&self) {
+        self.audience.enlist(16).expect("memory for a journal");
+    }
+
+    /// Whether somebody may be listening.
+    pub fn hint(&self) -> bool {
+        self.audience.hint()
+    }
+
+    /// Whether an event is needed after all.
+    pub fn someone_listens_now(&self) -> bool {
+        self.audience.someone_listens_now()
+    }
+
+    /// A listener, enlisted and not joined.
+    pub fn listener(&self, queue: &Queue) -> Listener {
+        self.enlist();
+        let token = Token::new(0, 0);
+        Listener(dispatch::Listener::new(token, self.audience.clone(), queue.0.clone()))
+    }
+
+    /// Counts a closed listener out.
+    pub fn leave(&self) {
+        self.audience.leave();
+    }
+
+    /// Enters an event, which holds what the number stands for if `holds`.
+    pub fn append(&self, id: u32, holds: bool) {
+        let place = self.reserve().expect("a journal");
+        self.commit(place, id, holds);
+    }
+
+    /// A position, if there is a journal.
+    pub fn reserve(&self) -> Option<Place> {
+        self.audience.reserve().map(Place)
+    }
+
+    /// Enters an event there.
+    pub fn commit(&self, place: Place, id: u32, holds: bool) {
+        let note = journal::Note { kind: 1, token: Token::new(0, id), id: id.into(), holds };
+        self.audience.commit(place.0, note, &mut |_| panic!("nothing is overwritten"));
+    }
+
+    /// As somebody does who has something for the herald.
+    pub fn ring(&self) {
+        self.audience.ring();
+    }
+
+    /// Sleeps until something is rung.
+    pub fn wait(&self) -> bool {
+        self.herald.wait(None)
+    }
+
+    /// Ends the waits of the herald.
+    pub fn stop(&self) {
+        self.herald.stop();
+    }
+
+    /// One pass.
+    pub fn step(&self, release: &mut dyn FnMut(u32)) -> bool {
+        self.herald.step(&mut |token| release(token.slot()))
+    }
+
+    /// Passes until nothing is rung.
+    pub fn settle(&self, release: &mut dyn FnMut(u32)) {
+        while self.step(release) {}
+    }
+
+    /// Members taken in.
+    pub fn members(&self) -> u32 {
+        self.audience.members()
+    }
+
+    /// What has been trimmed.
+    pub fn trimmed(&self) -> u64 {
+        self.audience.trimmed()
+    }
+}
+
+impl Drop for Hall {
+    fn drop(&mut self) {
+        self.audience.disband();
+        self.herald.disband();
+    }
+}
+
+/// A listener.
+#[derive(Clone)]
+pub struct Listener(std::sync::Arc<dispatch::Listener>);
+
+impl Listener {
+    /// Joins the audience. Says whether it was closed meanwhile.
+    pub fn join(&self) -> bool {
+        let node = dispatch::Joining::new(self.0.clone()).expect("memory for a node");
+        dispatch::Audience::join(node) == dispatch::Paused::Closed
+    }
+
+    /// Whether it may be run.
+    pub fn begin(&self) -> bool {
+        self.0.begin()
+    }
+
+    /// The event at its cursor.
+    pub fn read(&self) -> Option<u32> {
+        match self.0.read() {
+            journal::Read::Note(note) => Some(note.id as u32),
+            journal::Read::NotYet => None,
+            journal::Read::Missed => panic!("missed an event"),
+        }
+    }
+
+    /// Moves its cursor on.
+    pub fn advance(&self) {
+        self.0.advance();
+    }
+
+    /// Moves its cursor to what is not yet committed.
+    pub fn skip(&self) {
+        self.0.skip();
+    }
+
+    /// Ends a run. Says whether it was closed meanwhile.
+    pub fn pause(&self, more: bool) -> bool {
+        self.0.pause(more) == dispatch::Paused::Closed
+    }
+
+    /// Closes it. Says whether somebody runs it.
+    pub fn close(&self) -> bool {
+        self.0.close()
+    }
+
+    /// Where it is.
+    pub fn cursor(&self) -> u64 {
+        self.0.cursor()
+    }
+}
+
+// --- Journal ---
+
+/// A journal of few entries. A note's id is its position's double, its kind the position modulo 16.
+pub struct Journal(journal::Journal);
+
+/// A position to be committed.
+#[must_use]
+pub struct Position(journal::Position);
+
+/// What a reader finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The note of this token.
+    Note(u64),
+    /// Nothing so far.
+    NotYet,
+    /// It was there, or will never be.
+    Missed,
+}
+
+impl Journal {
+    /// A journal of `entries` in blocks of 2^bits, `blocks` of them in all.
+    pub fn new(entries: u64, bits: u32, blocks: usize) -> Self {
+        Journal(journal::Journal::with_blocks(entries, bits, blocks).expect("memory for a journal"))
+    }
+
+    /// Takes the next position.
+    pub fn reserve(&self) -> Position {
+        Position(self.0.reserve())
+    }
+
+    /// Commits a note of `token`.
+    pub fn commit(&self, at: Position, token: u64, holds: bool, mut release: impl FnMut(u64)) {
+        let kind = (token % 16) as u8;
+        let note = journal::Note {
+            kind,
+            token: Token::from_bits(token),
+            id: token.wrapping_mul(2),
+            holds,
+        };
+        self.0.commit(at.0, note, &mut |token| release(token.bits()));
+    }
+
+    /// Reserves and commits.
+    pub fn append(&self, token: u64, holds: bool, release: impl FnMut(u64)) {
+        self.commit(self.reserve(), token, holds, release);
+    }
+
+    /// The first position not reserved.
+    pub fn tail(&self) -> u64 {
+        self.0.tail()
+    }
+
+    /// The token of the note at a position, whose parts belong together.
+    pub fn read(&self, at: u64) -> Read {
+        match self.0.read(at) {
+            journal::Read::Note(note) => {
+                let token = note.token.bits();
+                let whole = (u64::from(note.kind), note.id) == (token % 16, token.wrapping_mul(2));
+                assert!(whole, "parts of two notes: {note:?}");
+                Read::Note(token)
+            }
+            journal::Read::NotYet => Read::NotYet,
+            journal::Read::Missed => Read::Missed,
+        }
+    }
+
+    /// Everybody has consumed what is below.
+    pub fn trim(&self, to: u64, mut release: impl FnMut(u64)) {
+        self.0.trim(to, &mut |token| release(token.bits()));
+    }
+
+    /// Blocks made.
+    pub fn blocks(&self) -> u64 {
+        self.0.blocks()
+    }
+}
+
+/// The blocks of a journal, without it.
+pub struct Blocks(journal::Blocks);
+
+impl Blocks {
+    /// Room for `most` of one entry.
+    pub fn new(most: usize) -> Self {
+        Blocks(journal::Blocks::new(0, most).expect("memory for blocks"))
+    }
+
+    /// A block, spare or new, whose memory is there.
+    pub fn take(&self) -> Option<u64> {
+        let block = self.0.take()?;
+        self.0.touch(block);
+        Some(block)
+    }
+
+    /// Makes it spare.
+    pub fn give(&self, block: u64) {
+        self.0.give(block);
+    }
+}
+
+// --- Rundown ---
+
+/// Who is inside an entity's methods, with a place to sleep at.
+pub struct Rundown {
+    rundown: crate::rundown::Rundown,
+    bell: crate::sync::Bell,
+}
+
+impl Rundown {
+    /// With this many stripes.
+    pub fn new(stripes: usize) -> Self {
+        let rundown = crate::rundown::Rundown::new(stripes).expect("memory for a rundown");
+        Rundown { rundown, bell: crate::sync::Bell::default() }
+    }
+
+    /// Enters by way of a stripe. `false`: closed or blocked.
+    pub fn enter(&self, stripe: usize) -> bool {
+        self.rundown.enter(stripe, false).is_ok()
+    }
+
+    /// Leaves. `true`: the caller completes the departure.
+    pub fn leave(&self, stripe: usize) -> bool {
+        match self.rundown.leave(stripe) {
+            crate::rundown::Ended::Quiet => false,
+            crate::rundown::Ended::Wake => {
+                self.bell.ring();
+                false
+            }
+            crate::rundown::Ended::Complete => true,
+        }
+    }
+
+    /// Closes for ever and waits until nobody is inside.
+    pub fn close(&self) {
+        let _ = self.rundown.close(false, false);
+        self.sleep_until(|| self.rundown.is_over(0));
+    }
+
+    /// Closes for ever without waiting. `true`: the caller completes the departure.
+    pub fn close_later(&self) -> bool {
+        self.rundown.close(true, false) == crate::rundown::Ended::Complete
+    }
+
+    /// Keeps others out and waits until nobody is inside.
+    pub fn block(&self) {
+        self.rundown.block();
+        self.sleep_until(|| self.rundown.is_quiet());
+    }
+
+    /// Lets others in again.
+    pub fn unblock(&self) {
+        self.rundown.unblock();
+    }
+
+    fn sleep_until(&self, over: impl Fn() -> bool) {
+        loop {
+            let heard = self.bell.listen();
+            if over() {
+                return;
+            }
+            self.bell.wait(heard);
+        }
+    }
+}
+
+/// A [`Bell`](crate::sync::Bell).
+#[derive(Default)]
+pub struct Bell(crate::sync::Bell);
+
+impl Bell {
+    /// What was heard.
+    pub fn listen(&self) -> u32 {
+        self.0.listen()
+    }
+
+    /// Wakes everybody.
+    pub fn ring(&self) {
+        self.0.ring();
     }
 }

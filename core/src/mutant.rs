@@ -141,9 +141,161 @@ mutants! {
     OverSeenRelaxed,
     /// A seal does not look at the phase again after counting itself in.
     SealWithoutRecheck,
+    // --- sync: bell ---
+    /// A sleeper does not see what was brought before the bell rang.
+    ListenRelaxed,
+    /// The bell rings relaxed.
+    RingRelaxed,
+    // --- rundown ---
+    /// Methods that are closed are entered all the same.
+    EnterClosed,
+    /// Methods that are blocked are entered all the same.
+    EnterBlocked,
+    /// An invoker enters relaxed.
+    EnterRelaxed,
+    /// An invoker leaves relaxed.
+    LeaveRelaxed,
+    /// A part of a rundown ends relaxed.
+    PartRelaxed,
+    /// The end of a rundown is seen relaxed.
+    OverRelaxed,
+    /// Methods are resumed relaxed.
+    UnblockRelaxed,
+    /// A blocker sees that nobody is inside relaxed.
+    QuietRelaxed,
     // --- limits ---
     /// Credits are taken with a load and a store instead of a compare-exchange.
     CreditWithoutExchange,
+    // --- dispatch ---
+    /// A push leaves the queue's descriptor armed.
+    QueueStaysArmed,
+    /// A pop makes the descriptor unreadable behind the lock.
+    QueueArmsUnlocked,
+    /// A push wakes no sleeper.
+    QueueWakesNobody,
+    /// A cursor moves on relaxed.
+    CursorRelaxed,
+    /// A run begins with a load and a store instead of a compare-exchange.
+    BeginBlindly,
+    /// A listener is closed with a load and a store.
+    CloseBlindly,
+    /// A closing does not acquire what runs did.
+    CloseSeesRelaxed,
+    /// A closing does not release what led to it.
+    CloseRelaxed,
+    /// A run ends relaxed.
+    PauseRelaxed,
+    /// A listener is made READY relaxed.
+    RouseRelaxed,
+    /// A runner that found nothing more has no fence before its second look.
+    PauseWithoutFence,
+    /// It does not look a second time.
+    PauseWithoutLook,
+    /// The last listener that has read everything does not ring.
+    LastDoesNotRing,
+    /// A listener is taken off the busy ones after its runner has looked again.
+    RestsLate,
+    /// One that joins makes itself READY.
+    JoinerRouses,
+    /// Listeners are taken off the busy ones relaxed.
+    BusyRelaxed,
+    /// A rung audience is pushed relaxed.
+    RungPushRelaxed,
+    /// Rung audiences are taken relaxed.
+    RungTakeRelaxed,
+    /// A ringer looks whether the herald sleeps without a fence.
+    WakeWithoutFence,
+    /// The herald goes to sleep without a fence.
+    WaitWithoutFence,
+    /// The herald goes to sleep without another look.
+    WaitWithoutLook,
+    /// A ringer looks at the flag without a fence.
+    RingWithoutFence,
+    /// The flag is set with a load and a store.
+    RungTwice,
+    /// The flag is set relaxed.
+    FlagRelaxed,
+    /// The flag is cleared relaxed.
+    AttendRelaxed,
+    /// The herald looks for events without a fence behind the flag.
+    AttendWithoutFence,
+    /// The flag is cleared after the pass.
+    AttendLate,
+    /// Who has published looks for new listeners without a fence.
+    ListensWithoutFence,
+    /// A listener enlists without a fence.
+    EnlistWithoutFence,
+    /// A listener enlists relaxed.
+    EnlistRelaxed,
+    /// An appender looks for the journal without a fence.
+    ReserveWithoutFence,
+    /// The journal is published relaxed.
+    LogRelaxed,
+    /// The journal is found relaxed.
+    LogSeenRelaxed,
+    /// A joiner looks at the floor without a fence.
+    JoinWithoutFence,
+    /// A joiner does not look at the floor.
+    JoinWithoutLook,
+    /// The herald looks at the joiners without a fence behind the floor.
+    TrimWithoutFence,
+    /// The herald does not look at the joiners again.
+    TrimWithoutLook,
+    /// The first position that is not committed is found without a fence behind trimmed ones.
+    StartWithoutFence,
+    /// The settled position is stored relaxed.
+    SettledRelaxed,
+    // --- journal ---
+    /// A note is made readable relaxed.
+    JournalCommitRelaxed,
+    /// A reader's first look at an entry is relaxed.
+    JournalReadRelaxed,
+    /// A reader has no fence before its second look.
+    JournalReadWithoutFence,
+    /// A reader does not look twice.
+    JournalReadWithoutRecheck,
+    /// An entry is claimed relaxed.
+    JournalClaimRelaxed,
+    /// A claimed entry is written without the fence behind the claim.
+    JournalClaimWithoutFence,
+    /// An entry is claimed while an older note is being written.
+    JournalClaimsBusy,
+    /// An entry is claimed although a newer note is there.
+    JournalClaimsNewer,
+    /// A writer takes an older note's hold with a load and a store instead of a swap.
+    JournalHoldWithoutSwap,
+    /// A hold is let go with a store instead of a compare-exchange.
+    JournalLetGoWithoutExchange,
+    /// The trimmer has no fence before its second look at an entry.
+    JournalSweepWithoutFence,
+    /// The trimmer does not look at an entry twice.
+    JournalSweepWithoutRecheck,
+    /// The trimmer raises the floor without a fence.
+    JournalTrimWithoutFence,
+    /// A writer looks at the floor without a fence.
+    JournalLateWithoutFence,
+    /// A writer does not look at the floor after its note.
+    JournalLateBlindly,
+    /// A lost note is not noted.
+    JournalLostSilently,
+    /// A block is put into the ring relaxed.
+    JournalBlockRelaxed,
+    /// A reader finds a block in the ring relaxed.
+    JournalBlockFoundRelaxed,
+    /// A writer finds a block in the ring relaxed.
+    JournalBlockMetRelaxed,
+    /// The trimmer finds a block in the ring relaxed.
+    JournalBlockTrimmedRelaxed,
+    /// A block is put into the ring with a store instead of a compare-exchange.
+    JournalInstallBlindly,
+    /// A block is taken away with a store instead of a compare-exchange.
+    JournalDetachBlindly,
+    /// A block is made spare relaxed.
+    JournalSpareRelaxed,
+    /// A spare block is taken relaxed.
+    JournalSpareTakenRelaxed,
+    /// The head of the spare list does not count its changes.
+    JournalSpareWithoutCount,
 }
 
 #[cfg(any(rtm_loom, rtm_broken))]

@@ -1,8 +1,13 @@
 //! What a user holds: guards, registrations, memberships, and payloads that are to be dropped.
 
+use crate::code::ClientCode;
+use crate::courier;
 use crate::entity::{EntityFixed, EntityInfo, TableKey};
-use crate::error::{InvalidHandle, RegisterError, WaitError};
+use crate::error::{
+    BlockError, DeregisterError, InvalidHandle, InvokeError, RegisterError, WaitError,
+};
 use crate::handle::{Config, Handle, Standard, Token};
+use crate::invoke::Invocation;
 use crate::limits::Limits;
 use crate::member::Member;
 use crate::reclamation::{Batch, Flush, Local, Section};
@@ -186,7 +191,9 @@ impl<T: fmt::Debug> fmt::Debug for Entity<'_, T> {
     }
 }
 
-/// Owns a registration: dropping it deregisters the entity.
+/// Owns a registration: dropping it deregisters the entity. When the drop returns, no client code of the
+/// entity runs, unless it is dropped where a wait is refused (inside that code itself, inside a read
+/// section): then it is a [`Registry::deregister_later`].
 pub struct Registration<'r, T: Send + Sync, C: Config = Standard> {
     registry: &'r Registry<T, C>,
     handle: Handle,
@@ -210,8 +217,10 @@ impl<'r, T: Send + Sync, C: Config> Registration<'r, T, C> {
 
 impl<T: Send + Sync, C: Config> Drop for Registration<'_, T, C> {
     fn drop(&mut self) {
-        // Somebody else who has the handle may have been faster.
-        let _ = self.registry.deregister(self.handle);
+        // Somebody else who has the handle may have been faster. Where it must not wait it does not.
+        if self.registry.deregister(self.handle) == Err(DeregisterError::WouldDeadlock) {
+            let _ = self.registry.deregister_later(self.handle);
+        }
     }
 }
 
@@ -255,15 +264,83 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
         payload: T,
         drop_by: DropBy,
     ) -> Result<Handle, RegisterError<T>> {
-        self.registry.register_as(&self.local, info, payload, drop_by)
+        self.registry.register_as(&self.local, info, payload, drop_by, ClientCode::default())
+    }
+
+    /// As [`Registry::register_client`], but the entity's events begin with
+    /// [`start_events`](Participant::start_events), so that the caller can first put the handle
+    /// where they look for it.
+    ///
+    /// # Errors
+    /// A [`Refusal`](crate::Refusal), with the payload.
+    pub fn register_client(
+        &self,
+        info: EntityInfo,
+        payload: T,
+        drop_by: DropBy,
+        code: ClientCode,
+    ) -> Result<Handle, RegisterError<T>> {
+        self.registry.register_as(&self.local, info, payload, drop_by, code)
+    }
+
+    /// Lets the events of an entity begin: it is told of everything that happens from now on. Without
+    /// effect if they have, or if it has none.
+    pub fn start_events(&self, handle: Handle) {
+        self.registry.start_events_as(&self.local, handle);
     }
 
     /// See [`Registry::deregister`]. Needs no memory of ours.
     ///
     /// # Errors
-    /// [`InvalidHandle`].
-    pub fn deregister(&self, handle: Handle) -> Result<(), InvalidHandle> {
+    /// See [`DeregisterError`].
+    pub fn deregister(&self, handle: Handle) -> Result<(), DeregisterError> {
         self.registry.deregister_as(&self.local, handle)
+    }
+
+    /// See [`Registry::deregister_later`]. Needs no memory of ours.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`].
+    pub fn deregister_later(&self, handle: Handle) -> Result<(), InvalidHandle> {
+        self.registry.deregister_later_as(&self.local, handle).map_err(|_| InvalidHandle)
+    }
+
+    /// Enters the methods of an entity; see [`Registry::invoke`].
+    ///
+    /// # Errors
+    /// See [`InvokeError`].
+    pub fn begin_invoke(&self, callee: Handle) -> Result<Invocation<'_, T, C>, InvokeError> {
+        Invocation::begin(self.registry, &self.local, callee)
+    }
+
+    /// Ends the innermost invocation that was [kept](Invocation::keep). Says whether there was one.
+    pub fn end_kept_invocation(&self) -> bool {
+        self.registry.leave_methods(&self.local)
+    }
+
+    /// See [`Registry::block_methods`].
+    ///
+    /// # Errors
+    /// See [`BlockError`].
+    pub fn block_methods(&self, handle: Handle) -> Result<(), BlockError> {
+        self.registry.block_methods_as(&self.local, handle)
+    }
+
+    /// See [`Registry::resume_methods`].
+    ///
+    /// # Errors
+    /// [`BlockError::InvalidHandle`].
+    pub fn resume_methods(&self, handle: Handle) -> Result<(), BlockError> {
+        self.registry.resume_methods_as(&self.local, handle)
+    }
+
+    /// Whether the calling thread is inside the event that an entity came or went.
+    pub fn inside_membership_event(&self) -> bool {
+        courier::inside_membership_event(&self.local)
+    }
+
+    pub(crate) fn local(&self) -> &Local<Member> {
+        &self.local
     }
 
     /// See [`Registry::release`]. Needs no memory.
@@ -279,7 +356,7 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
     /// # Errors
     /// See [`WaitError`].
     pub fn synchronize(&self) -> Result<(), WaitError> {
-        self.local.synchronize()
+        self.registry.synchronize_as(&self.local)
     }
 
     /// Whether a wait of the calling thread would be refused just now.
@@ -287,7 +364,7 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
     /// # Errors
     /// See [`WaitError`].
     pub fn may_wait(&self) -> Result<(), WaitError> {
-        self.local.shared().may_wait()
+        self.registry.may_wait_as(&self.local)
     }
 
     /// See [`Registry::set_limits`].
@@ -326,6 +403,13 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
     /// Deferred payloads that are due.
     pub fn departed(&self) -> Departed<'_, T, C> {
         self.registry.departed_as(&self.local)
+    }
+}
+
+impl<T: Send + Sync, C: Config> Drop for Participant<'_, T, C> {
+    fn drop(&mut self) {
+        // What was kept and never ended, by a thread that is gone.
+        while self.end_kept_invocation() {}
     }
 }
 

@@ -212,6 +212,13 @@ impl<S> Shared<S> {
         self.reclaimed.fetch_add(slots.into(), Ordering::Relaxed);
     }
 
+    /// Whether the calling thread is inside a section of any member.
+    pub(crate) fn is_inside(&self) -> bool {
+        let me = thread_token();
+        // Relaxed: only our own stores can hold our own token.
+        self.records().any(|record| record.inside.load(Ordering::Relaxed) == me)
+    }
+
     /// Refuses a wait that the calling thread would itself keep from ending.
     pub(crate) fn may_wait(&self) -> Result<(), WaitError> {
         let me = thread_token();
@@ -425,7 +432,7 @@ impl<S: Send + Sync + 'static> Local<S> {
     /// when everybody inside now has left. Says whether there was anything.
     pub(crate) fn seal(
         &self,
-        mut batch: Box<Batch<S>>,
+        batch: Box<Batch<S>>,
         take: impl FnOnce() -> Option<Garbage>,
     ) -> bool {
         let mut phase = self.shared.count_in();
@@ -440,6 +447,12 @@ impl<S: Send + Sync + 'static> Local<S> {
             self.shared.count_out(phase);
             return false;
         };
+        self.seal_in(batch, phase, garbage);
+        true
+    }
+
+    /// As `seal`, for a batch that has been counted into `phase`.
+    pub(crate) fn seal_in(&self, mut batch: Box<Batch<S>>, phase: usize, garbage: Garbage) {
         if let Garbage::Slots { count, .. } = garbage {
             let count = u64::from(count);
             let backlog = self.shared.backlog.fetch_add(count, Ordering::Relaxed) + count;
@@ -451,7 +464,7 @@ impl<S: Send + Sync + 'static> Local<S> {
         batch.shared = Some(self.shared.clone());
         if active(Mutant::RipenAtOnce) {
             ripen(batch);
-            return true;
+            return;
         }
         let batch = Sending(Box::into_raw(batch));
         let pin = self.handle.pin();
@@ -459,7 +472,6 @@ impl<S: Send + Sync + 'static> Local<S> {
         // thread at any time, also after the registry is gone.
         unsafe { pin.defer_unchecked(move || ripen(batch.into_box())) };
         pin.flush();
-        true
     }
 
     /// Lets the collector take a step: push out what this member deferred, try to move the epoch.

@@ -3,13 +3,15 @@
 //! *Roles.* Any thread does anything, as a member of the registry's domain.
 //!
 //! *Registration*, in order: reclaim a little if out of slots; refuse if the backlog is over its
-//! limit; find or make the table; take a credit; reserve a slot and fill it; insert the id (here
-//! exactly one of several registrations of an id wins); publish the slot. Whatever fails, all
-//! before it is undone and the payload given back.
+//! limit; find or make the table; take a credit; reserve a slot, attach its client code and fill it; insert
+//! the id (here exactly one of several registrations of an id wins); publish the slot and tell the
+//! table's listeners. Whatever fails, all before it is undone and the payload given back.
 //!
-//! *Deregistration*, in order: unpublish the slot (here exactly one of several deregistrations
-//! wins; lookups fail from here on); remove the id; give the credit back; retire the slot. An id is
-//! thus free when the deregistration returns, and taken until then.
+//! *Telling.* The place in the journal is reserved before the slot is published and filled after it, so that
+//! no deregistration of the entity comes before it. A registration that sees the first listener only
+//! after it has published tells it too, unless the entity has gone again.
+//!
+//! *Deregistration:* `departure`.
 //!
 //! *Drops of payloads* run in threads that register or deregister, for slots that they retired
 //! themselves; in `collect` and `flush`, for everybody's; deferred payloads only there. Never in a
@@ -19,21 +21,28 @@
 //! *Progress.* Registration and deregistration are lock-free and do work bounded by a magazine of
 //! drops and the index's growth step.
 
-use crate::alloc::OutOfMemory;
+use crate::alloc::{OutOfMemory, try_box};
+use crate::code::{self, Bells, ClientCode, Code};
+use crate::courier;
+use crate::dispatch::{Audience, Herald, Joining, Listener, Paused};
 use crate::entity::{EntityFixed, EntityInfo, EntityPlain, TableKey};
-use crate::error::{InvalidHandle, ReferenceError, Refusal, RegisterError, WaitError};
-use crate::handle::{Config, Handle, Kind, Standard, mix, random_secret};
+use crate::error::{
+    DeregisterError, InvalidHandle, ReferenceError, Refusal, RegisterError, WaitError,
+};
+use crate::handle::{Config, Handle, Kind, Standard, Token, mix, random_secret};
 use crate::index::Taken;
+use crate::journal::Note;
 use crate::limits::{Credits, Limits};
 use crate::member::{self, Member};
 use crate::participant::{Flushing, Guard, Participant, Registration};
 use crate::reclamation::{Domain, Local};
-use crate::slab::{Full, NoReference, Sharded, Slab};
+use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
 use crate::snapshot::Snapshot;
 use crate::statistics::Statistics;
-use crate::sync::{AtomicU64, Ordering, bump};
-use crate::table::{Profile, Tables};
-use std::sync::{Mutex, PoisonError};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, bump, thread_token};
+use crate::table::{Profile, Table, Tables};
+use crate::waits::Waits;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How a registry is made. Plain values; [`Default`] is right for a router.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,7 +75,14 @@ pub struct Registry<T: Send + Sync, C: Config = Standard> {
     limits: Snapshot<Limits>,
     /// [`Limits::backlog`], so that a registration that is far from it need not load the snapshot.
     backlog_hint: AtomicU64,
-    credits: Credits,
+    pub(crate) credits: Credits,
+    pub(crate) bells: Bells,
+    pub(crate) waits: Waits,
+    /// Entities whose methods are blocked.
+    pub(crate) blocks: AtomicU32,
+    /// Departures that end later.
+    pub(crate) pending: AtomicU64,
+    pub(crate) herald: Arc<Herald>,
     /// Held while limits are replaced.
     setting: Mutex<()>,
     profile: Profile,
@@ -89,10 +105,16 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// [`OutOfMemory`].
     pub fn with_config(settings: Settings) -> Result<Self, OutOfMemory> {
         let secret = random_secret();
+        let herald = Herald::new();
         Ok(Registry {
             slab: Slab::new(Kind::Entity, secret)?,
             domain: Domain::new(),
-            tables: Tables::new(mix(secret)),
+            tables: Tables::new(mix(secret), herald.clone()),
+            bells: Bells::default(),
+            waits: Waits::default(),
+            blocks: AtomicU32::new(0),
+            pending: AtomicU64::new(0),
+            herald,
             limits: Snapshot::new(settings.limits),
             backlog_hint: AtomicU64::new(settings.limits.backlog),
             credits: Credits::new(settings.limits.entities),
@@ -112,7 +134,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         Ok(Participant::new(self, self.domain.join()?))
     }
 
-    fn ambient<R>(&self, f: impl FnOnce(&Local<Member>) -> R) -> Result<R, OutOfMemory> {
+    pub(crate) fn ambient<R>(&self, f: impl FnOnce(&Local<Member>) -> R) -> Result<R, OutOfMemory> {
         Ok(f(&*member::ambient(&self.domain)?))
     }
 
@@ -193,22 +215,64 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         payload: T,
         drop_by: DropBy,
     ) -> Result<Handle, RegisterError<T>> {
+        self.register_client(info, payload, drop_by, ClientCode::default())
+    }
+
+    /// Registers an entity with client code: methods that others invoke, events that it is told.
+    ///
+    /// Lock-free. May allocate; may run drops of payloads that this thread retired.
+    ///
+    /// # Errors
+    /// A [`Refusal`], with the payload.
+    pub fn register_client(
+        &self,
+        info: EntityInfo,
+        payload: T,
+        drop_by: DropBy,
+        code: ClientCode,
+    ) -> Result<Handle, RegisterError<T>> {
         match member::ambient(&self.domain) {
-            Ok(local) => self.register_as(&local, info, payload, drop_by),
+            Ok(local) => {
+                let handle = self.register_as(&local, info, payload, drop_by, code)?;
+                self.start_events_as(&local, handle);
+                Ok(handle)
+            }
             Err(OutOfMemory) => Err(RegisterError { refusal: Refusal::OutOfMemory, payload }),
         }
     }
 
-    /// Ends a registration. When it returns, no lookup finds the entity any more and its id is
-    /// free; guards that hold it keep it until they go. One of several calls wins.
+    /// Makes dropping the result deregister the entity of this handle.
+    pub fn adopt(&self, handle: Handle) -> Registration<'_, T, C> {
+        Registration::new(self, handle)
+    }
+
+    /// Ends a registration. When it returns, no lookup finds the entity any more, its id is free, and
+    /// none of its client code runs or ever will; guards that hold it keep its payload until they go.
+    /// One of several calls wins; the others return at once.
     ///
-    /// Lock-free. Needs no memory of ours once the thread is a member.
+    /// Lock-free for an entity without client code; else it waits for what runs, if anything does.
+    /// Needs no memory of ours once the thread is a member.
+    ///
+    /// From inside an event of the entity itself (where it is allowed) it waits for everything but
+    /// that frame.
     ///
     /// # Errors
-    /// [`InvalidHandle`]: not (or no longer) registered. Also if the calling thread's first call
-    /// finds no memory for its membership; then nothing has changed.
-    pub fn deregister(&self, handle: Handle) -> Result<(), InvalidHandle> {
-        self.ambient(|local| self.deregister_as(local, handle)).unwrap_or(Err(InvalidHandle))
+    /// [`DeregisterError`]; [`DeregisterError::InvalidHandle`] also if the calling thread's first
+    /// call finds no memory for its membership; then nothing has changed.
+    pub fn deregister(&self, handle: Handle) -> Result<(), DeregisterError> {
+        self.ambient(|local| self.deregister_as(local, handle))
+            .unwrap_or(Err(DeregisterError::InvalidHandle))
+    }
+
+    /// As [`deregister`](Registry::deregister), but never waits: what of the entity's client code runs goes
+    /// on, none is begun any more, and when the last has ended, by then or later, the id becomes free and
+    /// the payload is dropped. Allowed everywhere.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`].
+    pub fn deregister_later(&self, handle: Handle) -> Result<(), InvalidHandle> {
+        let done = self.ambient(|local| self.deregister_later_as(local, handle));
+        done.map_err(|_| InvalidHandle)?.map_err(|_| InvalidHandle)
     }
 
     pub(crate) fn register_as(
@@ -217,6 +281,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         info: EntityInfo,
         payload: T,
         drop_by: DropBy,
+        code: ClientCode,
     ) -> Result<Handle, RegisterError<T>> {
         let refuse = |refusal, payload| Err(RegisterError { refusal, payload });
         let record = local.record();
@@ -255,19 +320,34 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             }
         };
         let token = reserved.token();
+        let listens = code.events.is_some();
+        let has_code = listens || code.methods;
+        let undo = |reserved| {
+            if listens {
+                table.audience.undo_enlist();
+            }
+            self.slab.attachments.clear(token.slot());
+            self.slab.cancel(local, reserved);
+            self.credits.give(local, C::CREDIT_BATCH);
+        };
+        if has_code && let Err(OutOfMemory) = self.attach(table, token, code) {
+            // Not enlisted, or no longer.
+            self.slab.cancel(local, reserved);
+            self.credits.give(local, C::CREDIT_BATCH);
+            return refuse(Refusal::OutOfMemory, payload);
+        }
         let deferred = drop_by == DropBy::Collectors;
-        self.slab.fill(&reserved, EntityPlain { info, deferred }, payload);
+        self.slab.fill(&reserved, EntityPlain { info, deferred, code: has_code }, payload);
         let inserted = table.index.insert(local, &local.pin(), info.id, token);
         match inserted {
             Ok(()) => {
-                self.slab.publish(reserved);
+                self.publish(local, table, reserved, info.id);
                 bump(&record.state.registered, 1);
                 Ok(self.slab.seal(token))
             }
             Err(taken) => {
                 let payload = self.slab.take_back(&reserved);
-                self.slab.cancel(local, reserved);
-                self.credits.give(local, C::CREDIT_BATCH);
+                undo(reserved);
                 let refusal = match taken {
                     Taken::Exists => Refusal::AlreadyExists,
                     Taken::OutOfMemory => Refusal::OutOfMemory,
@@ -277,26 +357,68 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
     }
 
-    pub(crate) fn deregister_as(
-        &self,
-        local: &Local<Member>,
-        handle: Handle,
-    ) -> Result<(), InvalidHandle> {
-        let token = self.slab.open(handle).ok_or(InvalidHandle)?;
-        let gone = self.slab.unpublish(token).ok_or(InvalidHandle)?;
-        let info = gone.plain.info;
-        let table = self.tables.find_again(info.table, &local.record().state.table);
-        let table = table.expect("tables are never removed");
-        table.index.remove(local, &local.pin(), info.id, token);
-        self.credits.give(local, C::CREDIT_BATCH);
-        bump(&local.record().state.deregistered, 1);
-        self.slab.retire(local, gone.slot, gone.plain.deferred, gone.references);
-        self.process_own(local);
-        Ok(())
+    /// Gives a reserved slot its client code. On failure nothing is left of it.
+    fn attach(&self, table: &Table<C>, token: Token, code: ClientCode) -> Result<(), OutOfMemory> {
+        let mut attached = Code::new(code.methods)?;
+        let listens = code.events.is_some();
+        if let Some(queue) = code.events {
+            let audience = &table.audience;
+            let listener = Listener::new(token, audience.clone(), queue.0);
+            let joining = Joining::new(listener.clone())?;
+            audience.enlist(self.limits.load().journal)?;
+            attached.listen(listener, joining);
+        }
+        let attach =
+            try_box(attached).and_then(|boxed| self.slab.attachments.attach(token.slot(), boxed));
+        if attach.is_err() && listens {
+            table.audience.undo_enlist();
+        }
+        attach
+    }
+
+    /// Makes the entity resolve and tells those who listen.
+    fn publish(&self, local: &Local<Member>, table: &Table<C>, reserved: Reserved, id: u64) {
+        let (token, audience) = (reserved.token(), &table.audience);
+        let note = |kind| Note { kind, token, id, holds: false };
+        let let_go = &mut |held| self.slab.let_go(local, held);
+        if audience.hint()
+            && let Some(place) = audience.reserve()
+        {
+            self.slab.publish(reserved);
+            audience.commit(place, note(courier::REGISTERED), let_go);
+            return;
+        }
+        self.slab.publish(reserved);
+        if audience.someone_listens_now()
+            && let Some(place) = audience.reserve()
+        {
+            // Behind the reservation: if the entity is still there, its departure is told after us.
+            let here = self.slab.copy(token).is_some_and(|(_, live)| live);
+            let kind = if here { courier::REGISTERED } else { courier::NOTHING };
+            audience.commit(place, note(kind), let_go);
+        }
+    }
+
+    /// Lets the entity's events begin: others that are registered or deregistered from now on.
+    pub(crate) fn start_events_as(&self, local: &Local<Member>, handle: Handle) {
+        let Some(token) = self.slab.open(handle) else { return };
+        let pin = local.pin();
+        if self.slab.get(token, &pin).is_none() {
+            return;
+        }
+        let Some(code) = self.slab.attachments.get(token.slot()) else { return };
+        if let Some(joining) = code.take_joining()
+            && Audience::join(joining) == Paused::Closed
+        {
+            // Deregistered meanwhile.
+            let ended = code.rundown.end_part();
+            drop(pin);
+            self.after(local, token, ended);
+        }
     }
 
     /// Drops what this member retired long enough ago.
-    fn process_own(&self, local: &Local<Member>) {
+    pub(crate) fn process_own(&self, local: &Local<Member>) {
         let record = local.record();
         if !record.ripe.is_empty() && !record.is_dropping() {
             self.slab.process_ripe(local, record);
@@ -320,10 +442,15 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     pub fn reference(&self, handle: Handle) -> Result<(), ReferenceError> {
         let token = self.slab.open(handle).ok_or(ReferenceError::InvalidHandle)?;
         let limit = self.limits.load().references;
-        self.slab.reference(token, limit).map_err(|error| match error {
+        let first = self.slab.reference(token, limit).map_err(|error| match error {
             NoReference::Invalid => ReferenceError::InvalidHandle,
             NoReference::Limit => ReferenceError::Limit,
-        })
+        })?;
+        if first {
+            // Without memory for a membership the figure of referenced entities is too low by one.
+            let _ = self.ambient(|local| self.slab.note_kept(local));
+        }
+        Ok(())
     }
 
     /// Gives a counted reference back. One too many is an error and does no harm beyond eating
@@ -361,7 +488,19 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// # Errors
     /// [`WaitError`]: called where it would never return.
     pub fn synchronize(&self) -> Result<(), WaitError> {
-        self.ambient(Local::synchronize).unwrap_or(Err(WaitError::OutOfMemory))
+        self.ambient(|local| self.synchronize_as(local)).unwrap_or(Err(WaitError::OutOfMemory))
+    }
+
+    pub(crate) fn synchronize_as(&self, local: &Local<Member>) -> Result<(), WaitError> {
+        self.may_wait_as(local)?;
+        local.synchronize()
+    }
+
+    pub(crate) fn may_wait_as(&self, local: &Local<Member>) -> Result<(), WaitError> {
+        if code::has_frame(local.shared(), thread_token(), |_| true) {
+            return Err(WaitError::InsideClientCode);
+        }
+        local.shared().may_wait()
     }
 
     /// Returns when every read section that was open at the call has ended and every payload
@@ -384,7 +523,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         &'a self,
         local: &'a Local<Member>,
     ) -> Result<Flushing<'a, T, C>, WaitError> {
-        local.shared().may_wait()?;
+        self.may_wait_as(local)?;
         self.slab.seal_all(local).map_err(|OutOfMemory| WaitError::OutOfMemory)?;
         Ok(Flushing::new(self, local))
     }
@@ -457,13 +596,14 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// Whether nothing is registered, nothing referenced, and no thread inside a section.
     pub fn is_idle(&self) -> bool {
         let now = self.counts();
-        now.live == 0 && now.referenced == 0 && now.inside == 0
+        let pending = self.pending.load(Ordering::Relaxed);
+        now.live == 0 && now.referenced == 0 && now.inside == 0 && pending == 0
     }
 
     pub(crate) fn retired(&self) -> u64 {
         let shared = self.domain.shared();
         let unsealed: u64 = shared.records().map(|record| record.state.shard().unsealed()).sum();
-        shared.backlog() + unsealed
+        shared.backlog() + unsealed + self.pending.load(Ordering::Relaxed)
     }
 
     /// Figures of this moment, each exact for itself, taken one after the other.
@@ -481,6 +621,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         for table in tables.iter() {
             let (bytes, moved, most) = table.index.footprint(&pin);
             statistics.tables += 1;
+            statistics.listeners += u64::from(table.audience.listeners());
+            statistics.bytes += table.audience.bytes() as u64;
             statistics.index_bytes += bytes as u64;
             statistics.index_moved += moved;
             statistics.index_most_moved = statistics.index_most_moved.max(most);
@@ -508,6 +650,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         for record in shared.records() {
             counts.deregistered += record.state.deregistered.load(Ordering::Relaxed);
             referenced = referenced.wrapping_add(record.state.shard().kept());
+            counts.events += record.state.events.load(Ordering::Relaxed);
+            counts.missed += record.state.missed.load(Ordering::Relaxed);
             counts.members += 1;
         }
         // After the departures, so that none is counted whose registration is not.
@@ -523,5 +667,12 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// Whether a table has been created for this key.
     pub fn has_table(&self, key: TableKey) -> bool {
         self.tables.find(key).is_some()
+    }
+}
+
+impl<T: Send + Sync, C: Config> Drop for Registry<T, C> {
+    fn drop(&mut self) {
+        self.tables.disband();
+        self.herald.disband();
     }
 }

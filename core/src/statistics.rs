@@ -22,7 +22,7 @@ pub struct Statistics {
     pub exhausted_slots: u64,
     /// Chunks of slots.
     pub chunks: u64,
-    /// Bytes of chunks, directory and indexes.
+    /// Bytes of chunks, directory, indexes and journals.
     pub bytes: u64,
     /// Bytes of the id indexes alone.
     pub index_bytes: u64,
@@ -38,4 +38,10 @@ pub struct Statistics {
     pub members: u64,
     /// Members inside a read section.
     pub inside: u64,
+    /// Entities that are told events.
+    pub listeners: u64,
+    /// Events handed out so far.
+    pub events: u64,
+    /// Those of them that said that some were missed.
+    pub missed: u64,
 }

@@ -4,17 +4,18 @@
 //! names stand for loom's, so that what is model-checked is what ships. No other module may name
 //! std's atomics or cells; `.ci/run` looks.
 
+use crate::mutant::{Mutant, relaxed_if};
 #[cfg(rtm_loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
     },
 };
-#[cfg(not(rtm_loom))]
-pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::Ordering;
+#[cfg(not(rtm_loom))]
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 #[cfg(not(rtm_loom))]
 pub(crate) use std::{
     cell::UnsafeCell as StdUnsafeCell,
@@ -81,6 +82,115 @@ impl Backoff {
     pub(crate) fn snooze(&mut self) {
         loom::thread::yield_now();
     }
+}
+
+/// An atomic number that threads can sleep on for as long as it keeps a value.
+///
+/// Sleeping and waking order nothing: who is woken reads again what he waited for.
+pub(crate) struct Word {
+    word: AtomicU32,
+    #[cfg(rtm_loom)]
+    lock: Mutex<()>,
+    #[cfg(rtm_loom)]
+    changed: loom::sync::Condvar,
+}
+
+impl Word {
+    pub(crate) fn new(value: u32) -> Self {
+        Word {
+            word: AtomicU32::new(value),
+            #[cfg(rtm_loom)]
+            lock: Mutex::new(()),
+            #[cfg(rtm_loom)]
+            changed: loom::sync::Condvar::new(),
+        }
+    }
+
+    /// Sleeps if it is `value`, until woken or for at most `timeout` (loom: for ever). May return early.
+    pub(crate) fn wait(&self, value: u32, timeout: Option<std::time::Duration>) {
+        #[cfg(not(rtm_loom))]
+        futex(&self.word, libc::FUTEX_WAIT, value, timeout);
+        #[cfg(rtm_loom)]
+        {
+            let _ = timeout;
+            let lock = self.lock.lock().expect("loom's mutex is not poisoned");
+            if self.word.load(Ordering::Relaxed) == value {
+                drop(self.changed.wait(lock));
+            }
+        }
+    }
+
+    /// Wakes up to `threads` sleepers (loom: all). To be called after the number was changed.
+    pub(crate) fn wake(&self, threads: u32) {
+        #[cfg(not(rtm_loom))]
+        futex(&self.word, libc::FUTEX_WAKE, threads.min(i32::MAX as u32), None);
+        #[cfg(rtm_loom)]
+        {
+            let _ = threads;
+            drop(self.lock.lock());
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl std::ops::Deref for Word {
+    type Target = AtomicU32;
+    fn deref(&self) -> &AtomicU32 {
+        &self.word
+    }
+}
+
+/// A place to sleep at until something has changed.
+///
+/// A sleeper listens, looks whether what it waits for has come, and waits if not; whoever brings it
+/// rings afterwards. So either the sleeper's look comes late enough, or what it heard is out of date.
+pub(crate) struct Bell(Word);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Bell(Word::new(0))
+    }
+}
+
+impl Bell {
+    /// For [`wait`](Bell::wait).
+    pub(crate) fn listen(&self) -> u32 {
+        // Acquire: partner is `ring`; what was brought before it is seen.
+        self.0.load(relaxed_if(Mutant::ListenRelaxed, Ordering::Acquire))
+    }
+
+    /// Wakes everybody.
+    pub(crate) fn ring(&self) {
+        // Release: partner is `listen`.
+        self.0.fetch_add(1, relaxed_if(Mutant::RingRelaxed, Ordering::Release));
+        self.0.wake(u32::MAX);
+    }
+
+    /// Sleeps unless somebody has rung since `heard`. May return early.
+    pub(crate) fn wait(&self, heard: u32) {
+        self.0.wait(heard, None);
+    }
+}
+
+/// The system call, on a word of this process alone. Not a cancellation point.
+#[cfg(not(rtm_loom))]
+fn futex(word: &AtomicU32, operation: i32, value: u32, timeout: Option<std::time::Duration>) {
+    let timeout = timeout.map(|timeout| libc::timespec {
+        tv_sec: timeout.as_secs() as libc::time_t,
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the word is alive for the call (waking only compares its address); NULL or a timespec
+    // that is alive.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            operation | libc::FUTEX_PRIVATE_FLAG,
+            value,
+            timeout,
+        )
+    };
 }
 
 /// A number that no other thread alive has, never 0.

@@ -5,6 +5,7 @@
 //! and one of them throws its own away.
 
 use crate::alloc::OutOfMemory;
+use crate::dispatch::{Audience, Herald};
 use crate::entity::TableKey;
 use crate::error::Refusal;
 use crate::handle::{Config, mix};
@@ -34,6 +35,8 @@ impl Default for Profile {
 pub(crate) struct Table<C: Config> {
     pub(crate) key: TableKey,
     pub(crate) index: Index<C>,
+    /// Those who are told of its entities.
+    pub(crate) audience: Arc<Audience>,
 }
 
 /// All tables, sorted by key.
@@ -62,11 +65,12 @@ impl<C: Config> List<C> {
 pub(crate) struct Tables<C: Config> {
     list: Snapshot<List<C>>,
     seed: u64,
+    herald: Arc<Herald>,
 }
 
 impl<C: Config> Tables<C> {
-    pub(crate) fn new(seed: u64) -> Self {
-        Tables { list: Snapshot::new(List(Vec::new())), seed }
+    pub(crate) fn new(seed: u64, herald: Arc<Herald>) -> Self {
+        Tables { list: Snapshot::new(List(Vec::new())), seed, herald }
     }
 
     /// The table of this name.
@@ -94,6 +98,11 @@ impl<C: Config> Tables<C> {
         Some(table)
     }
 
+    /// For the end: lets go of all listeners.
+    pub(crate) fn disband(&self) {
+        self.all().iter().for_each(|table| table.audience.disband());
+    }
+
     /// All tables there are now.
     pub(crate) fn all(&self) -> Arc<List<C>> {
         Arc::clone(&self.list.load())
@@ -116,7 +125,8 @@ impl<C: Config> Tables<C> {
             next.try_reserve_exact(list.0.len() + 1).map_err(|_| Refusal::OutOfMemory)?;
             next.extend(list.0.iter().cloned());
             let place = next.partition_point(|table| table.key < key);
-            next.insert(place, Arc::new(Table { key, index }));
+            let audience = Audience::new(self.herald.clone());
+            next.insert(place, Arc::new(Table { key, index, audience }));
             if self.list.replace(&list, List(next)) {
                 return Ok(());
             }

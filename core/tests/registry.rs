@@ -5,8 +5,8 @@ mod common;
 
 use common::{Random, Small, Tiny, Tracked, V4, V6, entity};
 use rtm_core::{
-    DropBy, Handle, InvalidHandle, Limits, ReferenceError, Refusal, Registry, Settings, TableKey,
-    WaitError,
+    DeregisterError, DropBy, Handle, InvalidHandle, Limits, ReferenceError, Refusal, Registry,
+    Settings, TableKey, WaitError,
 };
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ fn the_life_of_an_entity() {
     assert_eq!(registry.info(handle), Err(InvalidHandle));
     assert_eq!(held.as_str(), "ospf", "a guard keeps what it has seen");
     drop(guard);
-    assert_eq!(registry.deregister(handle), Err(InvalidHandle));
+    assert_eq!(registry.deregister(handle), Err(DeregisterError::InvalidHandle));
     registry.flush().unwrap();
     let statistics = registry.statistics();
     assert_eq!((statistics.live, statistics.retired, statistics.reclaimed), (0, 0, 1));

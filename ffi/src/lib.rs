@@ -6,7 +6,8 @@
 //!
 //! State of the process: at most one `Manager` (`manager.rs`), made by the first call that needs it
 //! and given back by `RtmxShutdown`; one record for each thread that has used it (`thread.rs`), freed
-//! when the thread ends.
+//! when the thread ends. Threads of the library: the reclaimer (`reclaimer.rs`), the herald and the
+//! pool that runs event callbacks (`pool.rs`), each started when it is first needed.
 
 #![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]
 // The contract of each export is its documentation, which is the header's.
@@ -18,11 +19,16 @@ compile_error!("librtm is for 64-bit Linux");
 mod boundary;
 mod client;
 mod entities;
+mod events;
 mod fork;
 mod manager;
+mod methods;
+mod pool;
 mod reading;
 mod reclaimer;
+mod registration;
 mod thread;
+mod tokens;
 mod tuning;
 mod types;
 
@@ -30,7 +36,10 @@ mod types;
 #[cfg(debug_assertions)]
 pub use boundary::inject_panic;
 pub use entities::*;
+pub use events::*;
+pub use methods::*;
 pub use reading::*;
 pub use reclaimer::*;
+pub use registration::*;
 pub use tuning::*;
 pub use types::*;

@@ -2,7 +2,9 @@
 
 use crate::boundary::{silence_panics, try_box, without_cancellation};
 use crate::client::Client;
+use crate::events::Queues;
 use crate::fork;
+use crate::pool::Pool;
 use crate::reading::Readers;
 use crate::reclaimer::Reclaimer;
 use crate::types::*;
@@ -20,6 +22,8 @@ pub(crate) struct Manager {
     pub(crate) readers: Readers,
     pub(crate) registry: Registry<Client>,
     pub(crate) reclaimer: Reclaimer,
+    pub(crate) queues: Queues,
+    pub(crate) pool: Pool,
     pub(crate) opaque_pointers: AtomicU32,
     pub(crate) max_opaque_pointers: AtomicU32,
 }
@@ -63,6 +67,8 @@ fn create() -> Result<&'static Manager, DWORD> {
         registry: registry.map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY)?,
         readers: Readers::default(),
         reclaimer: Reclaimer::default(),
+        queues: Queues::default(),
+        pool: Pool::default(),
         opaque_pointers: AtomicU32::new(0),
         max_opaque_pointers: AtomicU32::new(DEFAULT_OPAQUE_POINTERS),
     })?);

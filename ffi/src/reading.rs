@@ -4,9 +4,9 @@ use crate::boundary::{call, call_hot, handle, optional, required, required_array
 use crate::client::Client;
 use crate::manager::{self, Manager};
 use crate::thread::{self, Section};
+use crate::tokens::{PLACE_BITS, Serials};
 use crate::types::*;
 use rtm_core::Guard;
-use std::hash::{BuildHasher, RandomState};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -159,24 +159,19 @@ unsafe fn contexts(guard: &Guard<'static, Client>, arrays: &Arrays) -> Result<()
 
 /// All reader objects of a manager.
 ///
-/// A reader's handle has a kind of its own, a serial number that is never used twice (under a random
-/// key, so that handles of another manager or library are refused: 2^-44), and the number of its place.
 /// Finding one is two loads and a comparison. The memory of readers is never freed before the manager
 /// is, only used again, so that a handle that is used while another thread deletes it reads memory that
 /// is there.
 pub(crate) struct Readers {
     pages: [AtomicPtr<[Place; PLACES]>; PAGES],
-    key: u64,
+    serials: Serials,
     pool: Mutex<Pool>,
 }
 
 const PLACES: usize = 256;
 const PAGES: usize = 256;
-const PLACE_BITS: u32 = 16;
-const SERIAL_BITS: u32 = 44;
-const READER_KIND: u64 = 15 << (PLACE_BITS + SERIAL_BITS);
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-const _: () = assert!(PLACES * PAGES == 1 << PLACE_BITS && PLACE_BITS + SERIAL_BITS == 60);
+const READER_KIND: u64 = 15;
+const _: () = assert!(PLACES * PAGES == 1 << PLACE_BITS);
 
 struct Place {
     /// The handle of the reader that is here, else 0.
@@ -187,7 +182,6 @@ struct Place {
 
 #[derive(Default)]
 struct Pool {
-    serial: u64,
     /// Places that have been used, and those of them that are free.
     used: usize,
     free: Vec<u16>,
@@ -203,7 +197,7 @@ impl Default for Readers {
     fn default() -> Self {
         Readers {
             pages: [const { AtomicPtr::new(ptr::null_mut()) }; PAGES],
-            key: RandomState::new().hash_one(READER_KIND) & ((1 << SERIAL_BITS) - 1),
+            serials: Serials::new(READER_KIND),
             pool: Mutex::default(),
         }
     }
@@ -258,11 +252,7 @@ impl Readers {
                 number
             }
         };
-        pool.serial += 1;
-        // Times an odd number: a bijection, after which neighbours differ in many bits.
-        let spread = pool.serial.wrapping_mul(SPREAD) ^ self.key;
-        let serial = spread & ((1 << SERIAL_BITS) - 1);
-        let bits = READER_KIND | serial << PLACE_BITS | u64::from(number);
+        let bits = self.serials.next(number);
         let place = self.place(number.into()).ok_or(ERROR_INTERNAL_ERROR)?;
         // Release: partner is `find`.
         place.handle.store(bits, Ordering::Release);

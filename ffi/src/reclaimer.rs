@@ -31,8 +31,20 @@ const AWAKE: u32 = 1;
 const ASLEEP: u32 = 2;
 const STOPPING: u32 = 3;
 
-/// The process has begun to exit: no cleanup is started any more.
-static EXITING: AtomicBool = AtomicBool::new(false);
+/// The process has begun to exit: no cleanup and no callback is started any more.
+pub(crate) static EXITING: AtomicBool = AtomicBool::new(false);
+
+/// Makes sure that `EXITING` is set when the process exits.
+pub(crate) fn watch_exit() {
+    static AT_EXIT: Once = Once::new();
+    AT_EXIT.call_once(|| {
+        extern "C" fn stop() {
+            EXITING.store(true, Ordering::Relaxed);
+        }
+        // SAFETY: the handler only stores to an atomic; the library is never unloaded.
+        unsafe { libc::atexit(stop) };
+    });
+}
 
 #[derive(Default)]
 pub(crate) struct Reclaimer {
@@ -55,14 +67,7 @@ impl Reclaimer {
         if place.is_some() {
             return Ok(());
         }
-        static AT_EXIT: Once = Once::new();
-        AT_EXIT.call_once(|| {
-            extern "C" fn stop() {
-                EXITING.store(true, Ordering::Relaxed);
-            }
-            // SAFETY: the handler only stores to an atomic; the library is never unloaded.
-            unsafe { libc::atexit(stop) };
-        });
+        watch_exit();
         let no_memory = |OutOfMemory| ERROR_NOT_ENOUGH_MEMORY;
         let participant = manager.registry.join().map_err(no_memory)?;
         let work = Work { departed: RefCell::new(None), participant, manager };
@@ -95,7 +100,7 @@ impl Reclaimer {
                 .compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            futex_wake(&self.state);
+            futex_wake(&self.state, 1);
         }
     }
 
@@ -104,7 +109,7 @@ impl Reclaimer {
         let mut place = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = place.take() {
             self.state.store(STOPPING, Ordering::Release);
-            futex_wake(&self.state);
+            futex_wake(&self.state, 1);
             // SAFETY: started by `start`, joined once.
             unsafe { libc::pthread_join(thread, ptr::null_mut()) };
             self.started.store(false, Ordering::Relaxed);
@@ -196,8 +201,8 @@ fn cleanup_of(client: &Client) -> Option<Cleanup> {
 
 /// Returns when every read section that any thread was inside at the call has been left.
 ///
-/// @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section or a cleanup function;
-///   ERROR_NOT_ENOUGH_MEMORY.
+/// @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section, a callback, a method or a
+///   cleanup function; ERROR_NOT_ENOUGH_MEMORY.
 ///
 /// A section that is entered during the call may delay it further. Blocks.
 #[unsafe(no_mangle)]
@@ -213,10 +218,11 @@ pub unsafe extern "C" fn RtmxSynchronize() -> DWORD {
 
 /// Returns when every read section that any thread was inside at the call has been left and everything
 /// that was deregistered before the call has been cleaned up: what a plugin calls before it is
-/// unloaded. Runs cleanup functions itself, on this thread.
+/// unloaded. Waits for the callbacks and methods of entities that RtmxDeregisterEntityLater has ended.
+/// Runs cleanup functions itself, on this thread.
 ///
-/// @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section or a cleanup function;
-///   ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has entered a read
+/// @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section, a callback, a method or a
+///   cleanup function; ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has entered a read
 ///   section and not left it; then some of the cleanups have run.
 ///
 /// Blocks.
@@ -262,19 +268,19 @@ fn next_of_flush(next: &mut Option<Cleanup>) -> Outcome {
 
 fn wait_code(error: WaitError) -> DWORD {
     match error {
-        WaitError::InsideSection | WaitError::InsideDrop => ERROR_POSSIBLE_DEADLOCK,
         WaitError::OutOfMemory => ERROR_NOT_ENOUGH_MEMORY,
+        _ => ERROR_POSSIBLE_DEADLOCK,
     }
 }
 
-/// Gives everything back to the system: memory, reader objects, the reclaimer thread (what hangs on other
-/// threads, about 3 KiB each, when they end or call again). What is still to
+/// Gives everything back to the system: memory, reader objects, event queues, the library's threads (what
+/// hangs on other threads, about 3 KiB each, when they end or call again). What is still to
 /// be cleaned up is cleaned up by the reclaimer thread first. The next registration starts afresh,
 /// with default limits; handles from before stay invalid.
 ///
 /// @return NO_ERROR (also if there is nothing to give back); ERROR_BUSY an entity is registered or
 ///   referenced, or a thread or reader is inside a read section; ERROR_POSSIBLE_DEADLOCK called inside
-///   a read section or a cleanup function. On failure nothing has changed,
+///   a read section, a callback, a method or a cleanup function. On failure nothing has changed,
 ///   but that some of what was to be cleaned up may have been.
 ///
 /// The caller promises that no other thread is in any call of this library, RtmGetEntityInfo included,
@@ -292,20 +298,23 @@ fn shutdown() -> Outcome {
         return Err(ERROR_BUSY);
     }
     let ran = manager.reclaimer.stop();
+    let idle = participant.is_idle();
+    let pool = if idle { manager.pool.stop(manager) } else { 0 };
     if !participant.is_idle() {
-        // A cleanup has registered an entity or taken a reference.
+        // A cleanup or a callback has registered an entity or taken a reference.
         if ran {
             manager.reclaimer.start(manager)?;
         }
+        manager.pool.start_again(manager, pool)?;
         return Err(ERROR_BUSY);
     }
     thread::forget_mine();
-    // SAFETY: the caller promises that nobody else is here; the reclaimer is gone.
+    // SAFETY: the caller promises that nobody else is here; the library's threads are gone.
     unsafe { manager::take(manager) };
     Ok(())
 }
 
-fn with_signals_blocked<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn with_signals_blocked<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: a signal set is plain memory.
     let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
     let mut before = all;
@@ -319,7 +328,7 @@ fn with_signals_blocked<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-fn futex_wait(word: &AtomicU32, expected: u32, timeout_ms: Option<u32>) {
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout_ms: Option<u32>) {
     let timeout = timeout_ms.map(|ms| libc::timespec {
         tv_sec: i64::from(ms / 1000),
         tv_nsec: i64::from(ms % 1000) * 1_000_000,
@@ -337,14 +346,14 @@ fn futex_wait(word: &AtomicU32, expected: u32, timeout_ms: Option<u32>) {
     };
 }
 
-fn futex_wake(word: &AtomicU32) {
+pub(crate) fn futex_wake(word: &AtomicU32, threads: i32) {
     // SAFETY: the word's address is only compared.
     unsafe {
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),
             libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            1,
+            threads,
         )
     };
 }

@@ -5,14 +5,20 @@
 //! read at any moment of a thread's life. The record hangs on a pthread key, whose destructor runs
 //! after those of C++ and Rust thread-locals, frees the record and clears the pointer. A call from a
 //! destructor of another key that runs later makes a new record, and pthread runs ours again.
+//! *Client code* that does not return leaves what it was in on the record, which releases it: the
+//! courier with the event it has handed out, the queue that is dispatched, invocations (kept on the
+//! participant), scratch memory, and the thread's seat in the pool, which has it replaced.
 //! *Shutdown.* A record belongs to the manager with its serial number. Found to be of an earlier one,
 //! it is made anew; that it held nothing of that manager is what `RtmxShutdown` made sure of.
 
 use crate::boundary::try_box;
 use crate::client::Client;
+use crate::events::Hold;
 use crate::manager::Manager;
+use crate::methods::Scratch;
+use crate::pool::Seat;
 use crate::types::*;
-use rtm_core::{Flushing, Guard, OutOfMemory, Participant};
+use rtm_core::{Courier, Flushing, Guard, OutOfMemory, Participant};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -114,8 +120,57 @@ pub(crate) struct Record {
     serial: u64,
     /// An `RtmxFlush` under way.
     pub(crate) flushing: RefCell<Option<Flushing<'static, Client>>>,
-    // After the flush, which borrows its participant.
+    /// Invocations that the thread was inside of when it got its courier.
+    pub(crate) outer: Cell<usize>,
+    /// Gets events for `RtmxDispatchEvents` under way, or for a thread of the pool.
+    pub(crate) courier: RefCell<Option<Courier<'static, Client>>>,
+    /// The queue that is dispatched. After the courier, which uses it.
+    pub(crate) dispatched: RefCell<Option<Hold>>,
+    /// Places for output records whose own are not aligned.
+    pub(crate) scratch: Scratch,
+    // After what borrows its participant.
     pub(crate) section: Section,
+    /// Last: a thread of the pool is gone when it holds nothing any more.
+    pub(crate) seat: Cell<Option<Seat>>,
+}
+
+impl Record {
+    pub(crate) fn new(manager: &'static Manager) -> Result<Box<Record>, DWORD> {
+        try_box(Record {
+            serial: manager.serial,
+            flushing: RefCell::new(None),
+            outer: Cell::new(0),
+            courier: RefCell::new(None),
+            dispatched: RefCell::new(None),
+            scratch: Scratch::default(),
+            section: Section::new(manager)?,
+            seat: Cell::new(None),
+        })
+    }
+
+    /// Ends invocations that the thread has not returned from, but for so many.
+    fn end_invocations(&self, but: usize) {
+        while self.scratch.depth() > but {
+            self.section.participant().end_kept_invocation();
+            self.scratch.ascend(self.scratch.depth() - 1);
+        }
+    }
+
+    /// Whether the thread is inside an event callback.
+    pub(crate) fn is_dispatching(&self) -> bool {
+        self.courier.try_borrow().map_or(true, |courier| courier.is_some())
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        // Innermost first: the methods that a callback was in, its event, the methods around it.
+        if self.courier.get_mut().is_some() {
+            self.end_invocations(self.outer.get());
+            *self.courier.get_mut() = None;
+        }
+        self.end_invocations(0);
+    }
 }
 
 thread_local! {
@@ -183,19 +238,24 @@ pub(crate) fn record(manager: &'static Manager) -> Result<&'static Record, DWORD
 
 #[cold]
 fn make(manager: &'static Manager) -> Result<&'static Record, DWORD> {
-    let key = key().ok_or(ERROR_NO_SYSTEM_RESOURCES)?;
+    // Before the record: its failure should not cost a membership.
+    key().ok_or(ERROR_NO_SYSTEM_RESOURCES)?;
     forget_mine();
-    let section = Section::new(manager)?;
-    let record = Record { serial: manager.serial, flushing: RefCell::new(None), section };
-    let record = Box::into_raw(try_box(record)?);
+    adopt(Record::new(manager)?)
+}
+
+/// Makes a record the calling thread's, which has none.
+pub(crate) fn adopt(record: Box<Record>) -> Result<&'static Record, DWORD> {
+    let key = key().ok_or(ERROR_NO_SYSTEM_RESOURCES)?;
+    let record = Box::into_raw(record);
     // SAFETY: the key exists; it takes any pointer.
     if unsafe { libc::pthread_setspecific(key, record.cast()) } != 0 {
-        // SAFETY: made above, seen by nobody.
+        // SAFETY: from the box above, seen by nobody.
         drop(unsafe { Box::from_raw(record) });
         return Err(ERROR_NOT_ENOUGH_MEMORY);
     }
     RECORD.set(record);
-    // SAFETY: made above; freed at the thread's end or by `forget_mine`.
+    // SAFETY: from the box above; freed at the thread's end or by `forget_mine`.
     Ok(unsafe { &*record })
 }
 

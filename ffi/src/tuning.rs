@@ -1,7 +1,7 @@
 //! Figures, limits, version, texts, the log function.
 
 use crate::boundary::{Outcome, call, required, set_log};
-use crate::manager;
+use crate::manager::{self, Manager};
 use crate::thread;
 use crate::types::*;
 use std::ffi::{CStr, c_char};
@@ -20,7 +20,7 @@ pub const RTMX_ABI_NUMBER: UINT = 1;
 /// @return NO_ERROR; ERROR_INVALID_PARAMETER Statistics NULL or misaligned, or Size 0;
 ///   ERROR_NOT_ENOUGH_MEMORY.
 ///
-/// Any thread. Lock-free; walks all threads' records. Allocates only in a thread's first call.
+/// Any thread. Walks all threads' records; blocks shortly. Allocates only in a thread's first call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxGetStatistics(Statistics: PRTMX_STATISTICS, Size: UINT) -> DWORD {
     call(|| {
@@ -43,6 +43,11 @@ pub unsafe extern "C" fn RtmxGetStatistics(Statistics: PRTMX_STATISTICS, Size: U
                     IndexBytes: now.index_bytes,
                     Tables: now.tables,
                     Inside: now.inside,
+                    Events: now.events,
+                    EventsMissed: now.missed,
+                    Listeners: now.listeners,
+                    EventThreads: manager.pool.threads().into(),
+                    EventQueues: manager.queues.number(),
                 }
             }
         };
@@ -64,28 +69,35 @@ pub unsafe extern "C" fn RtmxGetStatistics(Statistics: PRTMX_STATISTICS, Size: U
 pub unsafe extern "C" fn RtmxGetLimits(Limits: PRTMX_LIMITS, Size: UINT) -> DWORD {
     call(|| {
         required(Limits)?;
-        let manager = manager::get()?;
-        let now = manager.registry.limits();
-        let limits = RTMX_LIMITS {
-            MaxEntities: now.entities,
-            MaxInstances: now.instances,
-            MaxReferences: now.references,
-            MaxOpaquePointers: manager.max_opaque_pointers.load(Ordering::Relaxed),
-            MaxBacklog: now.backlog,
-        };
+        let limits = in_force(manager::get()?);
         // SAFETY: checked above; the caller says how large its structure is.
         unsafe { copy_sized(&limits, Limits, Size) }
     })
+}
+
+fn in_force(manager: &Manager) -> RTMX_LIMITS {
+    let now = manager.registry.limits();
+    RTMX_LIMITS {
+        MaxEntities: now.entities,
+        MaxInstances: now.instances,
+        MaxReferences: now.references,
+        MaxOpaquePointers: manager.max_opaque_pointers.load(Ordering::Relaxed),
+        MaxBacklog: now.backlog,
+        MaxJournal: now.journal,
+        IdleEventThreads: manager.pool.idle.load(Ordering::Relaxed),
+        MaxEventThreads: manager.pool.most.load(Ordering::Relaxed),
+    }
 }
 
 /// Replaces all limits at once. A limit below what there is stops additions and removes nothing. In
 /// force until RtmxShutdown.
 ///
 /// @param Limits  in: the limits; get them first and change what you want changed. Required.
-/// @param Size    in: sizeof(RTMX_LIMITS) as the caller knows it.
+/// @param Size    in: sizeof(RTMX_LIMITS) as the caller knows it. What an older version of the structure
+///   did not have keeps its value.
 ///
-/// @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, Size smaller than the first
-///   version of the structure, MaxEntities above 2^28, or MaxReferences above 2^29 - 1;
+/// @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, Size that of no version of the
+///   structure, MaxEntities above 2^28, MaxReferences above 2^28 - 1, MaxJournal 0, or MaxEventThreads 0;
 ///   ERROR_NOT_SUPPORTED Size is larger than this library knows and what lies beyond is not 0;
 ///   ERROR_NOT_ENOUGH_MEMORY. On failure nothing has changed.
 ///
@@ -95,10 +107,11 @@ pub unsafe extern "C" fn RtmxSetLimits(Limits: *const RTMX_LIMITS, Size: UINT) -
     call(|| {
         required(Limits)?;
         let known = size_of::<RTMX_LIMITS>();
-        if (Size as usize) < known {
+        let given = Size as usize;
+        if given != FIRST_LIMITS && given < known {
             return Err(ERROR_INVALID_PARAMETER);
         }
-        for index in known..Size as usize {
+        for index in known..given {
             // SAFETY: the caller says that its structure is that large.
             let byte = unsafe { Limits.cast::<u8>().add(index) };
             // SAFETY: as above.
@@ -106,21 +119,29 @@ pub unsafe extern "C" fn RtmxSetLimits(Limits: *const RTMX_LIMITS, Size: UINT) -
                 return Err(ERROR_NOT_SUPPORTED);
             }
         }
-        // SAFETY: checked above.
-        let limits = unsafe { Limits.read() };
+        let manager = manager::get()?;
+        let mut limits = in_force(manager);
+        let (from, to) = (Limits.cast::<u8>(), (&raw mut limits).cast::<u8>());
+        // SAFETY: no more than the caller says it has and we have; every field takes any bits.
+        unsafe { ptr::copy_nonoverlapping(from, to, given.min(known)) };
         let most = rtm_core::Limits::default();
-        if limits.MaxEntities > most.entities || limits.MaxReferences > most.references {
+        let too_many = limits.MaxEntities > most.entities || limits.MaxReferences > most.references;
+        if too_many || limits.MaxJournal == 0 || limits.MaxEventThreads == 0 {
             return Err(ERROR_INVALID_PARAMETER);
         }
-        let manager = manager::get()?;
         let new = rtm_core::Limits {
             entities: limits.MaxEntities,
             instances: limits.MaxInstances,
             references: limits.MaxReferences,
             backlog: limits.MaxBacklog,
+            journal: limits.MaxJournal,
         };
         thread::record(manager)?.section.participant().set_limits(new);
         manager.max_opaque_pointers.store(limits.MaxOpaquePointers, Ordering::Relaxed);
+        manager.pool.idle.store(limits.IdleEventThreads, Ordering::Relaxed);
+        manager.pool.most.store(limits.MaxEventThreads, Ordering::Relaxed);
+        // There may be room for a thread that it waits for.
+        manager.pool.rouse(manager);
         Ok(())
     })
 }
@@ -203,14 +224,15 @@ pub unsafe extern "C" fn RtmxErrorText(Code: DWORD) -> *const c_char {
         ERROR_INSUFFICIENT_BUFFER => c"There are more entries than the arrays have room for.",
         ERROR_NOT_LOCKED => c"Not inside a read section: call RtmxEnter or RtmxReaderEnter first.",
         ERROR_BUSY => {
-            c"In use: deregister and release entities and leave read sections first."
+            c"In use: deregister and release entities, leave read sections, end dispatching first."
         }
         ERROR_ALREADY_EXISTS => {
             c"This id is registered in this instance and family: deregister it first."
         }
         ERROR_POSSIBLE_DEADLOCK => {
-            c"Not here: the call would wait for this very thread (read section, cleanup function)."
+            c"Not here: the call would wait for this very thread (read section, client function)."
         }
+        ERROR_NOT_FOUND => c"The entity exports none of the methods that were asked for.",
         ERROR_INTERNAL_ERROR => {
             c"A defect of the library was caught; RtmxSetLogFunction tells where. Please report it."
         }

@@ -24,6 +24,12 @@ pub type HANDLE = *mut c_void;
 pub type PUINT = *mut UINT;
 /// An entity.
 pub type RTM_ENTITY_HANDLE = HANDLE;
+/// Many methods of the caller's.
+pub type PRTM_ENTITY_EXPORT_METHOD = *mut RTM_ENTITY_EXPORT_METHOD;
+/// See [`RTM_ENTITY_METHOD_INPUT`].
+pub type PRTM_ENTITY_METHOD_INPUT = *mut RTM_ENTITY_METHOD_INPUT;
+/// See [`RTM_ENTITY_METHOD_OUTPUT`].
+pub type PRTM_ENTITY_METHOD_OUTPUT = *mut RTM_ENTITY_METHOD_OUTPUT;
 /// An array of entity handles of the caller's.
 pub type PRTM_ENTITY_HANDLE = *mut RTM_ENTITY_HANDLE;
 /// A set of views.
@@ -134,6 +140,11 @@ pub type RTMX_READER_HANDLE = HANDLE;
 /// See [`RTMX_READER_HANDLE`].
 pub type PRTMX_READER_HANDLE = *mut RTMX_READER_HANDLE;
 
+/// An event queue.
+pub type RTMX_QUEUE_HANDLE = HANDLE;
+/// See [`RTMX_QUEUE_HANDLE`].
+pub type PRTMX_QUEUE_HANDLE = *mut RTMX_QUEUE_HANDLE;
+
 /// Figures of one moment. Counts of entities unless said otherwise. May grow at its end.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -164,6 +175,16 @@ pub struct RTMX_STATISTICS {
     pub Tables: ULONGLONG,
     /// Threads and reader objects inside a read section.
     pub Inside: ULONGLONG,
+    /// Events handed to callbacks so far.
+    pub Events: ULONGLONG,
+    /// Times that a listener was told that it missed some.
+    pub EventsMissed: ULONGLONG,
+    /// Entities registered with a callback.
+    pub Listeners: ULONGLONG,
+    /// Threads of the library's pool for callbacks.
+    pub EventThreads: ULONGLONG,
+    /// Event queues of the application's.
+    pub EventQueues: ULONGLONG,
 }
 
 /// See [`RTMX_STATISTICS`].
@@ -177,16 +198,34 @@ pub struct RTMX_LIMITS {
     pub MaxEntities: UINT,
     /// Instances that have a table; default 65,536.
     pub MaxInstances: UINT,
-    /// References on one entity; default (and most) 2^29 - 1.
+    /// References on one entity; default (and most) 2^28 - 1.
     pub MaxReferences: UINT,
     /// Entities that have an opaque pointer reserved, in all tables; default 1,024.
     pub MaxOpaquePointers: UINT,
     /// Deregistered entities that are not reclaimed yet; default 2^20.
     pub MaxBacklog: ULONGLONG,
+    /// Events that a table keeps for its slowest listener; default 2^20.
+    pub MaxJournal: ULONGLONG,
+    /// Threads of the pool that stay when there is nothing to do; default 2.
+    pub IdleEventThreads: UINT,
+    /// Most threads of the pool; default 64.
+    pub MaxEventThreads: UINT,
 }
 
 /// See [`RTMX_LIMITS`].
 pub type PRTMX_LIMITS = *mut RTMX_LIMITS;
+
+/// Another entity of the table has been registered.
+pub const RTM_ENTITY_REGISTERED: RTM_EVENT_TYPE = 0;
+/// Another entity of the table has been deregistered.
+pub const RTM_ENTITY_DEREGISTERED: RTM_EVENT_TYPE = 1;
+/// The listener fell behind: some events are lost.
+pub const RTMX_EVENTS_MISSED: RTM_EVENT_TYPE = 0x10000;
+
+/// `RtmBlockMethods`: lets invokers in again.
+pub const RTM_RESUME_METHODS: DWORD = 0;
+/// `RtmBlockMethods`: holds invokers back.
+pub const RTM_BLOCK_METHODS: DWORD = 1;
 
 /// Done.
 pub const NO_ERROR: DWORD = 0;
@@ -214,6 +253,8 @@ pub const ERROR_BUSY: DWORD = 170;
 pub const ERROR_ALREADY_EXISTS: DWORD = 183;
 /// The call would wait for its own thread.
 pub const ERROR_POSSIBLE_DEADLOCK: DWORD = 1131;
+/// Nothing of what was asked for is there.
+pub const ERROR_NOT_FOUND: DWORD = 1168;
 /// A defect of the library was caught; see `RtmxSetLogFunction`.
 pub const ERROR_INTERNAL_ERROR: DWORD = 1359;
 /// A limit is reached.
@@ -222,6 +263,9 @@ pub const ERROR_NO_SYSTEM_RESOURCES: DWORD = 1450;
 pub const ERROR_BAD_CONFIGURATION: DWORD = 1610;
 /// A forked child of a process that had used the library.
 pub const ERROR_INVALID_STATE: DWORD = 5023;
+
+/// What the first version of [`RTMX_LIMITS`] measured.
+pub(crate) const FIRST_LIMITS: usize = 24;
 
 /// Most methods of an entity.
 pub(crate) const MAX_METHODS: UINT = 32;
@@ -239,5 +283,6 @@ const _: () = {
     assert!(offset_of!(RTM_ENTITY_METHOD_OUTPUT, OutputData) == 12);
     assert!(size_of::<RTM_ENTITY_EXPORT_METHODS>() == 16);
     assert!(offset_of!(RTM_ENTITY_EXPORT_METHODS, Methods) == 8);
-    assert!(size_of::<RTMX_STATISTICS>() == 13 * 8 && size_of::<RTMX_LIMITS>() == 24);
+    assert!(size_of::<RTMX_STATISTICS>() == 18 * 8 && size_of::<RTMX_LIMITS>() == 40);
+    assert!(offset_of!(RTMX_LIMITS, MaxJournal) == FIRST_LIMITS);
 };

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// One for each subject.
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 16] = [
     "layout",
     "registration",
     "queries",
@@ -24,6 +24,11 @@ const PROGRAMS: [&str; 11] = [
     "shutdown",
     "dlopen",
     "at_exit",
+    "methods",
+    "events",
+    "event_queues",
+    "rundown",
+    "plugin",
 ];
 
 /// What a program needs beside `librtm.a`. With glibc 2.34 and later these are empty and the line may
@@ -128,10 +133,26 @@ fn build(test: &str, with: Compiler, link: Link, program: &str) -> PathBuf {
     output
 }
 
-fn arguments(command: &mut Command, program: &str, link: Link) {
+/// The client that `plugin` loads, compiled like the program.
+fn client(test: &str, with: Compiler) -> PathBuf {
+    let output = folder(test).join("plugin_client.so");
+    let mut command = compiler(with.command, with.flags);
+    command.args(["-O1", "-g", "-fPIC", "-shared", "-o"]).arg(&output);
+    command.arg(sources().join("plugin_client.c"));
+    let linked = run("plugin_client", &mut command, COMPILE_LIMIT);
+    assert!(linked.status.success(), "{command:?}\n{}", linked.text);
+    output
+}
+
+fn arguments(command: &mut Command, test: &str, with: Compiler, link: Link, program: &str) {
     if program == "dlopen" {
         command.arg(libraries().join("librtm.so"));
         command.arg(if link == Link::Static { "2" } else { "1" });
+    }
+    if program == "plugin" {
+        // As often as promised in one mode, less in the others.
+        let rounds = if (with.name, link) == (C11.name, Link::Shared) { "10000" } else { "1000" };
+        command.arg(client(test, with)).arg(rounds);
     }
 }
 
@@ -148,7 +169,7 @@ fn build_and_run(test: &str, with: Compiler, link: Link, programs: &[&str]) {
     }
     for program in programs {
         let mut command = Command::new(build(test, with, link, program));
-        arguments(&mut command, program, link);
+        arguments(&mut command, test, with, link, program);
         let ended = run(program, &mut command, RUN_LIMIT);
         expect_success(&format!("{test}/{program}"), &ended);
     }
@@ -323,7 +344,7 @@ fn with_address_and_undefined_behaviour_sanitizer() {
 
     for program in PROGRAMS {
         let mut command = Command::new(build("sanitized", SANITIZED, Link::Static, program));
-        arguments(&mut command, program, Link::Static);
+        arguments(&mut command, "sanitized", SANITIZED, Link::Static, program);
         sanitizer_options(&mut command, leaks && can_look_for_leaks(program));
         let ended = run(program, &mut command, RUN_LIMIT);
         expect_success(&format!("sanitized/{program}"), &ended);
@@ -333,8 +354,21 @@ fn with_address_and_undefined_behaviour_sanitizer() {
 // --- Valgrind ---
 
 /// Those that valgrind says something about beyond the sanitizers: it looks into the library too.
-const UNDER_VALGRIND: [&str; 8] =
-    ["registration", "queries", "sections", "cleanup", "misuse", "threads", "process", "shutdown"];
+const UNDER_VALGRIND: [&str; 13] = [
+    "registration",
+    "queries",
+    "sections",
+    "cleanup",
+    "misuse",
+    "threads",
+    "process",
+    "shutdown",
+    "methods",
+    "events",
+    "event_queues",
+    "rundown",
+    "plugin",
+];
 
 fn valgrind(file: &Path) -> Command {
     let mut command = Command::new("valgrind");
@@ -366,7 +400,7 @@ fn under_valgrind() {
     }
     for program in UNDER_VALGRIND {
         let mut command = valgrind(&build("valgrind", C11, Link::Static, program));
-        arguments(&mut command, program, Link::Static);
+        arguments(&mut command, "valgrind", C11, Link::Static, program);
         let ended = run(program, &mut command, limit);
         expect_success(&format!("valgrind/{program}"), &ended);
     }

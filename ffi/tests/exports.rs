@@ -28,8 +28,12 @@ struct World {
     reader: HANDLE,
     /// To be deregistered.
     spare: HANDLE,
+    /// With a method, and a callback that its queue is for.
+    callee: HANDLE,
+    queue: HANDLE,
     stale: HANDLE,
     stale_reader: HANDLE,
+    stale_queue: HANDLE,
 }
 
 fn info(id: u64) -> RTM_ENTITY_INFO {
@@ -53,6 +57,52 @@ fn registered(id: u64) -> HANDLE {
     handle
 }
 
+fn new_queue() -> HANDLE {
+    let mut queue = null_mut();
+    assert_eq!(call!(RtmxCreateEventQueue(&mut queue)), NO_ERROR);
+    queue
+}
+
+unsafe extern "C" fn method(
+    _: HANDLE,
+    _: HANDLE,
+    _: *mut RTM_ENTITY_METHOD_INPUT,
+    _: *mut RTM_ENTITY_METHOD_OUTPUT,
+) {
+}
+
+unsafe extern "C" fn callback(_: HANDLE, _: RTM_EVENT_TYPE, _: PVOID, _: PVOID) -> DWORD {
+    NO_ERROR
+}
+
+fn registered_callee(id: u64, queue: HANDLE) -> HANDLE {
+    let (mut info, mut profile, mut handle) = (info(id), profile(), null_mut());
+    let mut methods = RTM_ENTITY_EXPORT_METHODS { NumMethods: 1, Methods: [Some(method)] };
+    let (none, profile) = (null_mut(), &mut profile);
+    let (callback, handle_place) = (Some(callback as _), &mut handle);
+    let code = call!(RtmxRegisterEntity(
+        &mut info,
+        &mut methods,
+        callback,
+        0,
+        none,
+        None,
+        queue,
+        profile,
+        handle_place
+    ));
+    assert_eq!(code, NO_ERROR);
+    handle
+}
+
+fn invoke(caller: HANDLE, callee: HANDLE) -> DWORD {
+    let mut input = RTM_ENTITY_METHOD_INPUT { MethodType: 1, InputSize: 0, InputData: [0] };
+    let mut output =
+        RTM_ENTITY_METHOD_OUTPUT { MethodType: 0, MethodStatus: 0, OutputSize: 0, OutputData: [0] };
+    let mut size = size_of_val(&output) as UINT;
+    call!(RtmInvokeMethod(caller, callee, &mut input, &mut size, &mut output))
+}
+
 fn new_reader() -> HANDLE {
     let mut reader = null_mut();
     assert_eq!(call!(RtmxCreateReader(&mut reader)), NO_ERROR);
@@ -61,11 +111,14 @@ fn new_reader() -> HANDLE {
 
 impl World {
     fn new() -> World {
-        let (stale, stale_reader) = (registered(9), new_reader());
+        let (stale, stale_reader, stale_queue) = (registered(9), new_reader(), new_queue());
         assert_eq!(call!(RtmDeregisterEntity(stale)), NO_ERROR);
         assert_eq!(call!(RtmxDeleteReader(stale_reader)), NO_ERROR);
+        assert_eq!(call!(RtmxDeleteEventQueue(stale_queue)), NO_ERROR);
         let (live, spare, reader) = (registered(1), registered(2), new_reader());
-        World { live, reader, spare, stale, stale_reader }
+        let queue = new_queue();
+        let callee = registered_callee(3, queue);
+        World { live, reader, spare, callee, queue, stale, stale_reader, stale_queue }
     }
 
     fn enter(&self) {
@@ -78,9 +131,9 @@ impl World {
         while call!(RtmxReaderLeave(self.reader)) == NO_ERROR {}
     }
 
-    /// Both are as they were, and describe themselves.
+    /// They are as they were, and describe themselves.
     fn check(&self) {
-        for (handle, id) in [(self.live, 1), (self.spare, 2)] {
+        for (handle, id) in [(self.live, 1), (self.spare, 2), (self.callee, 3)] {
             let mut found = info(0);
             assert_eq!(call!(RtmGetEntityInfo(handle, handle, &mut found)), NO_ERROR);
             assert_eq!(found, info(id));
@@ -94,9 +147,12 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.leave();
-        for handle in [self.live, self.spare] {
+        for handle in [self.live, self.spare, self.callee] {
             call!(RtmDeregisterEntity(handle));
         }
+        // What was deregistered later is complete then.
+        call!(RtmxFlush());
+        call!(RtmxDeleteEventQueue(self.queue));
         call!(RtmxDeleteReader(self.reader));
     }
 }
@@ -151,20 +207,31 @@ fn exports() -> Vec<Export> {
                 || {
                     let (a, b, c, d, e) =
                         (null_mut(), null_mut(), null_mut(), null_mut(), null_mut());
-                    call!(RtmxRegisterEntity(a, b, None, 0, c, None, d, e))
+                    call!(RtmxRegisterEntity(a, b, None, 0, c, None, null_mut(), d, e))
                 },
                 ERROR_INVALID_PARAMETER,
             ),
-            handles: &[],
+            handles: &[|world, bad| {
+                // NULL is no queue at all: the id is taken.
+                if bad.is_null() {
+                    return ERROR_INVALID_HANDLE;
+                }
+                let (mut info, mut profile, mut handle) = (info(1), profile(), world.live);
+                let (none, context) = (null_mut(), null_mut());
+                let (profile, handle) = (&mut profile, &mut handle);
+                call!(RtmxRegisterEntity(
+                    &mut info, none, None, 0, context, None, bad, profile, handle
+                ))
+            }],
             inside: false,
             sample: (
                 |world| {
                     let (mut info, mut profile, mut handle) = (info(2), profile(), null_mut());
-                    let (none, context) = (null_mut(), world.live);
+                    let (none, none_queue, context) = (null_mut(), null_mut(), world.live);
                     let profile = &mut profile;
                     let handle = &mut handle;
                     call!(RtmxRegisterEntity(
-                        &mut info, none, None, 0, context, None, profile, handle
+                        &mut info, none, None, 0, context, None, none_queue, profile, handle
                     ))
                 },
                 ERROR_ALREADY_EXISTS,
@@ -260,6 +327,95 @@ fn exports() -> Vec<Export> {
             ],
             inside: true,
             sample: (|world| call!(RtmReferenceHandles(world.live, 0, null_mut())), NO_ERROR),
+        },
+        Export {
+            name: "RtmGetEntityMethods",
+            with_nothing: (
+                || call!(RtmGetEntityMethods(null_mut(), null_mut(), null_mut(), null_mut())),
+                ERROR_INVALID_HANDLE,
+            ),
+            handles: &[
+                |world, bad| call!(RtmGetEntityMethods(bad, world.live, &mut 0, null_mut())),
+                |world, bad| call!(RtmGetEntityMethods(world.live, bad, &mut 0, null_mut())),
+            ],
+            inside: true,
+            sample: (
+                |world| call!(RtmGetEntityMethods(world.live, world.live, &mut 0, null_mut())),
+                NO_ERROR,
+            ),
+        },
+        Export {
+            name: "RtmInvokeMethod",
+            with_nothing: (
+                || {
+                    let none = null_mut();
+                    call!(RtmInvokeMethod(null_mut(), null_mut(), null_mut(), none, null_mut()))
+                },
+                ERROR_INVALID_HANDLE,
+            ),
+            handles: &[
+                |world, bad| invoke(bad, world.callee),
+                |world, bad| invoke(world.live, bad),
+            ],
+            inside: true,
+            sample: (|world| invoke(world.live, world.callee), NO_ERROR),
+        },
+        Export {
+            name: "RtmBlockMethods",
+            with_nothing: (
+                || call!(RtmBlockMethods(null_mut(), null_mut(), 0, RTM_BLOCK_METHODS)),
+                ERROR_INVALID_HANDLE,
+            ),
+            handles: &[
+                |_, bad| call!(RtmBlockMethods(bad, null_mut(), 0, RTM_BLOCK_METHODS)),
+                |_, bad| call!(RtmBlockMethods(bad, null_mut(), 0, RTM_RESUME_METHODS)),
+            ],
+            inside: false,
+            sample: (
+                |world| call!(RtmBlockMethods(world.callee, null_mut(), 0, RTM_BLOCK_METHODS)),
+                NO_ERROR,
+            ),
+        },
+        Export {
+            name: "RtmxDeregisterEntityLater",
+            with_nothing: (|| call!(RtmxDeregisterEntityLater(null_mut())), ERROR_INVALID_HANDLE),
+            handles: &[|_, bad| call!(RtmxDeregisterEntityLater(bad))],
+            inside: true,
+            sample: (|world| call!(RtmxDeregisterEntityLater(world.callee)), NO_ERROR),
+        },
+        Export {
+            name: "RtmxCreateEventQueue",
+            with_nothing: (|| call!(RtmxCreateEventQueue(null_mut())), ERROR_INVALID_PARAMETER),
+            handles: &[],
+            inside: true,
+            sample: (|_| call!(RtmxCreateEventQueue(&mut null_mut())), NO_ERROR),
+        },
+        Export {
+            name: "RtmxDeleteEventQueue",
+            with_nothing: (|| call!(RtmxDeleteEventQueue(null_mut())), ERROR_INVALID_HANDLE),
+            handles: &[|_, bad| call!(RtmxDeleteEventQueue(bad))],
+            inside: true,
+            sample: (|world| call!(RtmxDeleteEventQueue(world.queue)), ERROR_BUSY),
+        },
+        Export {
+            name: "RtmxGetEventQueueDescriptor",
+            with_nothing: (
+                || call!(RtmxGetEventQueueDescriptor(null_mut(), null_mut())),
+                ERROR_INVALID_HANDLE,
+            ),
+            handles: &[|_, bad| call!(RtmxGetEventQueueDescriptor(bad, &mut 0))],
+            inside: true,
+            sample: (|world| call!(RtmxGetEventQueueDescriptor(world.queue, &mut 0)), NO_ERROR),
+        },
+        Export {
+            name: "RtmxDispatchEvents",
+            with_nothing: (
+                || call!(RtmxDispatchEvents(null_mut(), 0, null_mut())),
+                ERROR_INVALID_HANDLE,
+            ),
+            handles: &[|_, bad| call!(RtmxDispatchEvents(bad, 1, &mut 0))],
+            inside: false,
+            sample: (|world| call!(RtmxDispatchEvents(world.queue, 1, &mut 0)), NO_ERROR),
         },
         Export {
             name: "RtmxEnter",
@@ -464,9 +620,12 @@ fn limits() -> RTMX_LIMITS {
     RTMX_LIMITS {
         MaxEntities: 1 << 28,
         MaxInstances: 1 << 16,
-        MaxReferences: (1 << 29) - 1,
+        MaxReferences: (1 << 28) - 1,
         MaxOpaquePointers: 1024,
         MaxBacklog: 1 << 20,
+        MaxJournal: 1 << 20,
+        IdleEventThreads: 2,
+        MaxEventThreads: 64,
     }
 }
 
@@ -551,6 +710,7 @@ fn with_bad_handles() {
             refused(place, null_mut(), "NULL");
             refused(place, world.stale, "stale");
             refused(place, world.stale_reader, "stale");
+            refused(place, world.stale_queue, "stale");
             for _ in 0..10_000 {
                 // The generator of splitmix64.
                 state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

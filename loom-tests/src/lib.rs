@@ -20,7 +20,11 @@
 //! | chunks, pages and arrays are written with zero atomics (`alloc.rs`) | loom's atomics have an identity | all tests of core |
 //! | waiting is a yield (`Backoff`) | loom has no time | `core/tests/registry.rs` |
 //! | a thread's token is loom's number of it (`thread_token`) | loom's threads share one | `core/tests/registry.rs`, waits |
+//! | a timeout never comes (`Word`); its lock orders the sleeper behind the waker | loom has no time and no futex | `core/src/dispatch/tests.rs` |
+//! | a counter instead of an eventfd (`dispatch/queue.rs`) | no system calls | `core/src/dispatch/tests.rs` |
+//! | counts of `Arc`s in `dispatch` are std's | fewer executions; they free plain memory | – |
 //! | groups of one line instead of four (`index/array.rs`) | size | `core/tests/properties.rs` |
+//! | a journal has blocks of two entries (`journal/mod.rs`) | size | `core/src/journal/tests.rs` |
 //! | an index array has a canary (`index/array.rs`) | loom does not see freed atomics | – |
 //! | crossbeam-epoch's compiler fence is a fence | loom has none | crossbeam's own tests |
 //!
@@ -57,15 +61,24 @@
 //!   later, carry the entry to everybody who may rely on it.
 //! - `array.rs`, the seal of a cell (release) against `next`: a thread that finds the seal and not
 //!   the next array tries again until it does; needs three threads, and only time is lost.
+//! - `journal/entry.rs`, `let_go`, the first look (acquire): its fence acquires, too, and a writer whose
+//!   hold is not seen comes behind `trim`'s fence and takes it back. Kept, for `let_go` to be right
+//!   by itself.
+//! - `dispatch/audience.rs`, the fence of `commit` (release) before a note that is lost: needs memory to
+//!   run out, or a writer that is stopped while the journal goes round.
+//! - `slab/mod.rs`, `end_hold` (acquire and release): as `release`; no model of holds yet.
 //! - What `slab::release` does before the slot is used again (release): only load buffering could
 //!   break it. Its acquire has a mutant.
 #![cfg(rtm_loom)]
 
 mod canary;
+pub mod dispatch;
 pub mod index;
+pub mod journal;
 pub mod limits;
 pub mod reclamation;
 pub mod registry;
+pub mod rundown;
 pub mod slab;
 pub mod stack;
 
@@ -135,6 +148,32 @@ models! {
         array_freed_under_a_walk [IndexFreesAtOnce]
         walk_against_growth [IndexWalkWithoutMove FreezeRelaxed MovedRelaxed GroupRelaxed]
     }
+    journal {
+        append_and_read [
+            JournalCommitRelaxed JournalReadRelaxed JournalBlockRelaxed JournalBlockFoundRelaxed
+        ]
+        read_against_overrun [
+            JournalReadWithoutFence JournalReadWithoutRecheck JournalClaimWithoutFence
+        ]
+        two_writers_need_a_block [JournalInstallBlindly JournalBlockMetRelaxed]
+        trim_against_append [JournalDetachBlindly]
+        read_against_recycling []
+        overwrite_sees_a_hold [JournalClaimRelaxed]
+        overwrite_against_trim [
+            JournalHoldWithoutSwap JournalSweepWithoutFence JournalSweepWithoutRecheck
+            JournalLetGoWithoutExchange
+        ]
+        free_overwrite_against_trim []
+        late_commit_against_trim [
+            JournalTrimWithoutFence JournalLateWithoutFence JournalLateBlindly
+            JournalBlockTrimmedRelaxed
+        ]
+        late_commit_against_recycling [JournalClaimsNewer]
+        late_commit_against_trim_and_append [JournalLateBlindly]
+        writers_a_round_apart [JournalClaimsBusy JournalLostSilently]
+        spare_blocks [JournalSpareWithoutCount]
+        spare_block_handed_on [JournalSpareRelaxed JournalSpareTakenRelaxed]
+    }
     reclamation {
         grace_period [RipenAtOnce]
         synchronize []
@@ -149,6 +188,37 @@ models! {
         record_handed_on []
         two_members [RecordRelaxed RecordFoundRelaxed]
         member_gone_with_garbage []
+    }
+    dispatch {
+        append_against_sleep [WakeWithoutFence WaitWithoutFence WaitWithoutLook]
+        stop_against_sleep []
+        append_against_pause [PauseWithoutLook PauseWithoutFence RestsLate]
+        append_against_pass [AttendLate AttendWithoutFence RingWithoutFence]
+        runs_one_after_the_other [PauseRelaxed RouseRelaxed]
+        the_last_one_rings [LastDoesNotRing BusyRelaxed]
+        reading_against_release [CursorRelaxed]
+        close_against_a_run [
+            BeginBlindly CloseBlindly CloseRelaxed CloseSeesRelaxed PauseRelaxed
+        ]
+        close_against_join [CloseBlindly]
+        close_against_pop []
+        join_against_trim [JoinWithoutFence JoinWithoutLook TrimWithoutFence TrimWithoutLook]
+        join_against_pass [JoinerRouses]
+        skip_against_commit [SettledRelaxed StartWithoutFence]
+        publish_against_enlist [ListensWithoutFence EnlistWithoutFence]
+        append_against_enlist [EnlistRelaxed ReserveWithoutFence]
+        two_enlist [LogRelaxed LogSeenRelaxed]
+        two_ringers [RungTwice FlagRelaxed AttendRelaxed RungPushRelaxed RungTakeRelaxed]
+        push_against_pop [QueueStaysArmed QueueArmsUnlocked]
+        push_against_wait [QueueWakesNobody]
+        two_sleepers [QueueWakesNobody]
+        interrupt_against_wait []
+    }
+    rundown {
+        close_against_invoke [EnterClosed LeaveRelaxed OverRelaxed]
+        close_later_against_invoke [PartRelaxed]
+        block_against_invoke [EnterBlocked EnterRelaxed UnblockRelaxed QuietRelaxed]
+        bell [ListenRelaxed RingRelaxed]
     }
     limits {
         two_takers [CreditWithoutExchange]

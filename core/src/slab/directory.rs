@@ -24,6 +24,8 @@ use std::ptr::{self, NonNull};
 pub(crate) unsafe trait Fixed: Default + Send + Sync {
     /// What a reader gets.
     type Plain: Copy;
+    /// What an object may have beside its payload.
+    type Attachment: Send + Sync;
     fn read(&self) -> Self::Plain;
     fn write(&self, plain: Self::Plain);
 }

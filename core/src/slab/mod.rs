@@ -19,6 +19,9 @@
 //!    +------------------------------------- Ghost n  (n±1; the release to 0 frees)
 //! ```
 //!
+//! Beside the references an ended object may be *held* by the library once, which counts like a
+//! reference in the picture, but no user's release takes it away.
+//!
 //! Whoever makes a slot Vacant owns it and puts it into a free list; whoever takes it from there
 //! owns it until it is published. Dead with n = 0 stays so: a reference can only be added where one
 //! exists or the object is live. Only one thread reclaims a payload (the one that processes the
@@ -45,10 +48,12 @@
 //! *Progress.* Lookup, copy: wait-free. Reserve, publish, unpublish, reference, release, retire:
 //! lock-free.
 
+mod attachments;
 mod directory;
 mod shard;
 mod word;
 
+pub(crate) use attachments::Attachments;
 pub(crate) use directory::{Fixed, Full};
 pub(crate) use shard::{Drain, Shard, Sharded};
 pub(crate) use word::MAX_REFERENCES;
@@ -60,7 +65,7 @@ use crate::reclamation::Protects;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, UnsafeCell, prefetch};
 use directory::Directory;
 use std::mem::MaybeUninit;
-use word::{State, Word};
+use word::{HELD, State, Word};
 
 /// A slot beside its word.
 #[repr(C)]
@@ -183,6 +188,8 @@ pub(crate) enum NoReference {
 /// - I3: no (slot, generation) is published twice.
 pub(crate) struct Slab<F: Fixed, T, C: Config> {
     directory: Directory<F, T, C>,
+    /// What some objects have beside their payload.
+    pub(crate) attachments: Attachments<F::Attachment, C>,
     cipher: Cipher,
     secret: u64,
     /// Slots with no generation left.
@@ -197,6 +204,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     pub(crate) fn new(kind: Kind, secret: u64) -> Result<Self, OutOfMemory> {
         Ok(Slab {
             directory: Directory::new()?,
+            attachments: Attachments::default(),
             cipher: Cipher::new(kind, secret),
             secret,
             spent: AtomicU64::new(0),
@@ -230,6 +238,12 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         // Acquire: partner is `publish`; information and payload are seen.
         let word = word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire));
         Word(word).is_live(token).then_some(slot)
+    }
+
+    /// The slot of an object whose payload the caller knows to be there (I1).
+    #[inline(always)]
+    pub(crate) fn slot(&self, token: Token) -> &Slot<F, T> {
+        self.existing(token.slot()).1
     }
 
     /// Finds the place of an object that a later [`get_located`](Slab::get_located) will look at, and
@@ -307,15 +321,16 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         unsafe { slot.take_value() }
     }
 
-    /// Ends an object's life in the eyes of everybody who looks it up from now on. One caller wins.
-    pub(crate) fn unpublish(&self, token: Token) -> Option<Unpublished<F::Plain>> {
+    /// Ends an object's life in the eyes of everybody who looks it up from now on. One caller wins;
+    /// with `hold` the object stays describable until [`let_go`](Slab::let_go).
+    pub(crate) fn unpublish(&self, token: Token, hold: bool) -> Option<Unpublished<F::Plain>> {
         let (word, slot) = self.directory.find(token.slot())?;
         let mut now = Word(word.load(Ordering::Relaxed));
         loop {
             if !now.is_live(token) {
                 return None;
             }
-            let dead = now.with_state(State::Dead).0;
+            let dead = now.with_state(State::Dead).0 | if hold { HELD } else { 0 };
             if active(Mutant::UnpublishBlindly) {
                 word.store(dead, Ordering::Release);
                 break;
@@ -332,8 +347,34 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         Some(Unpublished { slot: token.slot(), plain, references: now.references() })
     }
 
-    /// Adds a counted reference, unless there are `limit` of them.
-    pub(crate) fn reference(&self, token: Token, limit: u32) -> Result<(), NoReference> {
+    /// Holds an object that the caller has unpublished and not yet retired.
+    pub(crate) fn hold(&self, token: Token) {
+        let (word, _) = self.existing(token.slot());
+        word.fetch_or(HELD, Ordering::Relaxed);
+    }
+
+    /// Ends a hold. Says whether the slot is the caller's to free.
+    fn end_hold(&self, token: Token) -> bool {
+        let (word, _) = self.existing(token.slot());
+        let mut now = Word(word.load(Ordering::Relaxed));
+        loop {
+            debug_assert!(now.generation() == token.generation() && now.is_held());
+            let last = now.references() == 0;
+            let (next, free) = match now.state() {
+                State::Ghost if last => (self.freed(token.slot(), now), true),
+                _ => (Word(now.0 & !HELD), false),
+            };
+            // AcqRel: as in `release`.
+            match word.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return free,
+                Err(seen) => now = Word(seen),
+            }
+        }
+    }
+
+    /// Adds a counted reference, unless there are `limit` of them. Says whether it is the first of an
+    /// object that has ended and is only held.
+    pub(crate) fn reference(&self, token: Token, limit: u32) -> Result<bool, NoReference> {
         let (word, _) = self.directory.find(token.slot()).ok_or(NoReference::Invalid)?;
         let mut now = Word(word.load(Ordering::Relaxed));
         loop {
@@ -346,7 +387,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             // Acquire: partner is `publish`.
             let order = relaxed_if(Mutant::ReferenceRelaxed, Ordering::Acquire);
             match word.compare_exchange_weak(now.0, now.0 + 1, order, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(now.state() != State::Live && now.references() == 0),
                 Err(seen) => now = Word(seen),
             }
         }
@@ -362,13 +403,15 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             }
             let last = now.references() == 1;
             let (next, released) = match now.state() {
-                State::Ghost if last => {
+                State::Ghost if last && !now.is_held() => {
                     (self.freed(token.slot(), now), Released::Last { free: true })
                 }
                 State::Dead if last && active(Mutant::ReleaseFreesDead) => {
                     (self.freed(token.slot(), now), Released::Last { free: true })
                 }
-                State::Dead if last => (Word(now.0 - 1), Released::Last { free: false }),
+                State::Dead | State::Ghost if last => {
+                    (Word(now.0 - 1), Released::Last { free: false })
+                }
                 _ => (Word(now.0 - 1), Released::Kept),
             };
             // AcqRel: what the holder did with the object comes before the slot is used again, and
@@ -420,7 +463,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     pub(crate) fn footprint(&self) -> (u32, usize) {
         let chunks = self.directory.chunks();
         let each = Directory::<F, T, C>::chunk_bytes();
-        (chunks, chunks as usize * each + self.directory.own_bytes())
+        let bytes = chunks as usize * each + self.directory.own_bytes() + self.attachments.bytes();
+        (chunks, bytes)
     }
 }
 

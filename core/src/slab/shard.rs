@@ -289,11 +289,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         let mut now = Word(word.load(Ordering::Relaxed));
         let next = loop {
             debug_assert_eq!(now.state(), State::Dead);
-            let next = if now.references() == 0 {
-                self.freed(slot, now)
-            } else {
-                now.with_state(State::Ghost)
-            };
+            let next =
+                if !now.is_kept() { self.freed(slot, now) } else { now.with_state(State::Ghost) };
             // AcqRel: partner is `release`, whichever of us comes second frees the slot.
             let order = relaxed_if(Mutant::SettleRelaxed, Ordering::AcqRel);
             match word.compare_exchange_weak(now.0, next.0, order, Ordering::Relaxed) {
@@ -328,16 +325,49 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
                 let (word, _) = self.existing(token.slot());
                 let word = Word(word.load(Ordering::Relaxed));
                 self.put_freed(shard, token.slot(), word);
-                // A member that only releases must not keep what others could use. Without memory for
-                // the carrier it keeps it until another time.
-                if shard.free_len.load(Ordering::Relaxed) >= 2 * C::MAGAZINE
-                    && let Ok(batch) = Batch::new()
-                {
-                    self.share_free(shard, batch);
-                }
+                self.share_surplus(shard);
             }
         }
         Some(released)
+    }
+
+    /// Ends a hold, and frees the slot if nothing else kept it.
+    pub(crate) fn let_go<S: Sharded>(&self, local: &Local<S>, token: Token) {
+        if self.end_hold(token) {
+            let shard = local.record().state.shard();
+            let (word, _) = self.existing(token.slot());
+            let word = Word(word.load(Ordering::Relaxed));
+            self.put_freed(shard, token.slot(), word);
+            self.share_surplus(shard);
+        }
+    }
+
+    /// Notes the first reference on an object that had ended and was only held.
+    pub(crate) fn note_kept<S: Sharded>(&self, local: &Local<S>) {
+        bump(&local.record().state.shard().kept, 1);
+    }
+
+    /// A member that only frees must not keep what others could use. Without memory for the carrier
+    /// it keeps it until another time.
+    fn share_surplus<S: Sharded>(&self, shard: &Shard<S>) {
+        if shard.free_len.load(Ordering::Relaxed) >= 2 * C::MAGAZINE
+            && let Ok(batch) = Batch::new()
+        {
+            self.share_free(shard, batch);
+        }
+    }
+
+    /// Hands one unpublished slot over in a batch of its own: what [`retire`](Slab::retire) does
+    /// for whole lists.
+    pub(crate) fn retire_alone<S: Sharded>(
+        &self,
+        local: &Local<S>,
+        batch: Box<Batch<S>>,
+        slot: u32,
+        deferred: bool,
+        phase: usize,
+    ) {
+        local.seal_in(batch, phase, Garbage::Slots { head: slot, count: 1, deferred });
     }
 
     /// Puts a long free list where others find it, in a batch that has served.
@@ -388,6 +418,7 @@ impl<F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drain<'_, F, T, C, S> {
 
     fn settle_current(&mut self) {
         if let Some(slot) = self.current.take() {
+            self.slab.attachments.clear(slot);
             self.slab.settle(self.record.state.shard(), slot);
             self.done += 1;
         }

@@ -1,20 +1,28 @@
 //! The word of a slot: generation, state and counted references in one atomic.
 //!
 //! ```text
-//!  63                            32 31   29 28                          0
-//! +--------------------------------+-------+-----------------------------+
-//! |           generation           | state |          references         |
-//! +--------------------------------+-------+-----------------------------+
+//!  63                            32 31   29  28  27                     0
+//! +--------------------------------+-------+----+-------------------------+
+//! |           generation           | state | held |      references       |
+//! +--------------------------------+-------+----+-------------------------+
 //! ```
+//!
+//! *References* are the users'. *Held* is the library's own claim on an object that has ended: a
+//! journal still has something to tell of it. No user's release takes it away.
 
 use crate::handle::Token;
 
-const REFERENCE_BITS: u32 = 29;
-const STATE_SHIFT: u32 = REFERENCE_BITS;
+const REFERENCE_BITS: u32 = 28;
+const HELD_SHIFT: u32 = REFERENCE_BITS;
+const STATE_SHIFT: u32 = HELD_SHIFT + 1;
 const STATE_BITS: u32 = 3;
 const GENERATION_SHIFT: u32 = STATE_SHIFT + STATE_BITS;
 const _: () = assert!(GENERATION_SHIFT + 32 == u64::BITS);
 const REFERENCE_MASK: u64 = (1 << REFERENCE_BITS) - 1;
+const STATE_MASK: u64 = ((1 << STATE_BITS) - 1) << STATE_SHIFT;
+
+/// The library's own claim.
+pub(crate) const HELD: u64 = 1 << HELD_SHIFT;
 
 /// The most counted references one object can have.
 pub(crate) const MAX_REFERENCES: u32 = REFERENCE_MASK as u32;
@@ -28,7 +36,7 @@ pub(crate) enum State {
     Live = 1,
     /// An object that was unpublished; its payload waits for the grace period.
     Dead = 2,
-    /// Its payload is gone; references still hold the plain information.
+    /// Its payload is gone; references or the library still hold the plain information.
     Ghost = 3,
     /// Every generation is used up; never used again.
     Spent = 4,
@@ -74,7 +82,18 @@ impl Word {
     #[inline(always)]
     pub(crate) fn is_live(self, token: Token) -> bool {
         let live = Word::new(token.generation(), State::Live, 0);
-        (self.0 ^ live.0) >> REFERENCE_BITS == 0
+        (self.0 ^ live.0) >> STATE_SHIFT == 0
+    }
+
+    /// Whether a reference or the library keeps the plain information.
+    #[inline(always)]
+    pub(crate) fn is_kept(self) -> bool {
+        self.0 & (REFERENCE_MASK | HELD) != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_held(self) -> bool {
+        self.0 & HELD != 0
     }
 
     /// Whether the word says: this very object, and somebody may still describe it.
@@ -83,7 +102,7 @@ impl Word {
         self.generation() == token.generation()
             && match self.state() {
                 State::Live => true,
-                State::Dead | State::Ghost => self.references() != 0,
+                State::Dead | State::Ghost => self.is_kept(),
                 State::Vacant | State::Spent => false,
             }
     }
@@ -91,7 +110,7 @@ impl Word {
     /// The same with another state.
     #[inline(always)]
     pub(crate) fn with_state(self, state: State) -> Word {
-        Word::new(self.generation(), state, self.references())
+        Word(self.0 & !STATE_MASK | (state as u64) << STATE_SHIFT)
     }
 }
 
@@ -108,6 +127,10 @@ mod tests {
                     assert_eq!(word.generation(), generation);
                     assert_eq!(word.state(), state);
                     assert_eq!(word.references(), references);
+                    let held = Word(word.0 | HELD);
+                    assert_eq!((held.state(), held.references()), (state, references));
+                    assert!(held.is_held() && !word.is_held());
+                    assert_eq!(held.generation(), generation);
                     let token = Token::new(generation, 7);
                     assert_eq!(word.is_live(token), state == State::Live);
                     let other = Token::new(generation ^ 1, 7);
@@ -123,6 +146,7 @@ mod tests {
         for state in [State::Dead, State::Ghost] {
             assert!(!Word::new(9, state, 0).resolves(token));
             assert!(Word::new(9, state, 1).resolves(token));
+            assert!(Word(Word::new(9, state, 0).0 | HELD).resolves(token));
         }
         assert!(!Word::new(9, State::Vacant, 0).resolves(token));
         assert!(!Word::new(9, State::Spent, 0).resolves(token));

@@ -30,6 +30,6 @@ int main(void)
     memset(&info, 0, sizeof info);
     info.AddressFamily = TEST_INET;
     info.EntityId.EntityId = 1;
-    OK(RtmxRegisterEntity(&info, NULL, NULL, FALSE, NULL, note, &profile, &last));
+    OK(RtmxRegisterEntity(&info, NULL, NULL, FALSE, NULL, note, NULL, &profile, &last));
     return check_done("at_exit");
 }

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -95,6 +96,84 @@ UNUSED static uint64_t check_now_ms(void)
         __atomic_fetch_add(&check_count, 1, __ATOMIC_RELAXED);                                      \
     } while (0)
 
+/* A door that stays open once opened. */
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int open;
+} Gate;
+#define GATE {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+
+UNUSED static void gate_open(Gate *gate)
+{
+    EQ(pthread_mutex_lock(&gate->lock), 0);
+    gate->open = 1;
+    EQ(pthread_cond_broadcast(&gate->changed), 0);
+    EQ(pthread_mutex_unlock(&gate->lock), 0);
+}
+
+UNUSED static void gate_close(Gate *gate)
+{
+    EQ(pthread_mutex_lock(&gate->lock), 0);
+    gate->open = 0;
+    EQ(pthread_mutex_unlock(&gate->lock), 0);
+}
+
+/* Waits at most 20 seconds. */
+UNUSED static void gate_pass(Gate *gate)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    EQ(pthread_mutex_lock(&gate->lock), 0);
+    while (!gate->open)
+        EQ(pthread_cond_timedwait(&gate->changed, &gate->lock, &until), 0);
+    EQ(pthread_mutex_unlock(&gate->lock), 0);
+}
+
+UNUSED static pid_t own_tid(void)
+{
+    return (pid_t)syscall(SYS_gettid);
+}
+
+/* The thread sleeps: there is no other way to see that a call waits. 0 while it has not told its id. */
+UNUSED static int is_asleep(pid_t tid)
+{
+    char path[64], text[256], *state;
+    size_t length;
+    FILE *file;
+    if (tid == 0)
+        return 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    file = fopen(path, "r");
+    if (!file)
+        return 0;
+    length = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[length] = 0;
+    state = strrchr(text, ')');
+    return state != NULL && state[1] == ' ' && state[2] == 'S';
+}
+
+#ifdef __SANITIZE_ADDRESS__
+#ifdef __cplusplus
+extern "C"
+#endif
+void __asan_handle_no_return(void);
+#endif
+
+/* Ends the thread by deferred cancellation. */
+UNUSED static void cancel_here(void)
+{
+    EQ(pthread_cancel(pthread_self()), 0);
+#ifdef __SANITIZE_ADDRESS__
+    /* As the compiler does before pthread_exit: the frames that vanish leave no marks on the stack. */
+    __asan_handle_no_return();
+#endif
+    pthread_testcancel();
+    CHECK(!"reached");
+}
+
 /* A small generator: one state for each thread. */
 UNUSED static uint64_t check_random(uint64_t *state)
 {
@@ -123,19 +202,22 @@ UNUSED static int same_info(const RTM_ENTITY_INFO *a, const RTM_ENTITY_INFO *b)
 
 #ifndef RTM_ALONE /* linked with the library */
 
+/* Where the functions below register. */
+static unsigned check_instance UNUSED;
+
 UNUSED static DWORD try_register(unsigned instance, unsigned family, uint64_t id, void *context,
                                  RTMX_CLEANUP cleanup, RTM_ENTITY_HANDLE *handle)
 {
     RTM_ENTITY_INFO info = make_info(instance, family, id);
     RTM_REGN_PROFILE profile;
-    return RtmxRegisterEntity(&info, NULL, NULL, FALSE, context, cleanup, &profile, handle);
+    return RtmxRegisterEntity(&info, NULL, NULL, FALSE, context, cleanup, NULL, &profile, handle);
 }
 
-/* An entity of instance 0, IPv4, without a context. */
+/* An entity of instance `check_instance`, IPv4, without a context. */
 UNUSED static RTM_ENTITY_HANDLE add(uint64_t id)
 {
     RTM_ENTITY_HANDLE handle = NULL;
-    OK(try_register(0, TEST_INET, id, NULL, NULL, &handle));
+    OK(try_register(check_instance, TEST_INET, id, NULL, NULL, &handle));
     CHECK(handle != NULL);
     return handle;
 }
@@ -143,9 +225,70 @@ UNUSED static RTM_ENTITY_HANDLE add(uint64_t id)
 UNUSED static RTM_ENTITY_HANDLE add_with(uint64_t id, void *context, RTMX_CLEANUP cleanup)
 {
     RTM_ENTITY_HANDLE handle = NULL;
-    OK(try_register(0, TEST_INET, id, context, cleanup, &handle));
+    OK(try_register(check_instance, TEST_INET, id, context, cleanup, &handle));
     CHECK(handle != NULL);
     return handle;
+}
+
+/* ... with client code. */
+UNUSED static DWORD try_client(uint64_t id, UINT number, const RTM_ENTITY_EXPORT_METHOD *methods,
+                               RTM_EVENT_CALLBACK callback, RTMX_QUEUE_HANDLE queue, void *context,
+                               RTMX_CLEANUP cleanup, RTM_ENTITY_HANDLE *handle)
+{
+    union {
+        RTM_ENTITY_EXPORT_METHODS table;
+        unsigned char room[sizeof(RTM_ENTITY_EXPORT_METHODS) + 33 * sizeof(RTM_ENTITY_EXPORT_METHOD)];
+    } given;
+    RTM_ENTITY_INFO info = make_info(check_instance, TEST_INET, id);
+    RTM_REGN_PROFILE profile;
+    memset(&given, 0, sizeof given);
+    given.table.NumMethods = number;
+    if (number)
+        memcpy(given.room + offsetof(RTM_ENTITY_EXPORT_METHODS, Methods), methods, number * sizeof *methods);
+    return RtmxRegisterEntity(&info, number ? &given.table : NULL, callback, FALSE, context, cleanup, queue,
+                              &profile, handle);
+}
+
+UNUSED static RTM_ENTITY_HANDLE add_client(uint64_t id, UINT number, const RTM_ENTITY_EXPORT_METHOD *methods,
+                                           RTM_EVENT_CALLBACK callback, RTMX_QUEUE_HANDLE queue)
+{
+    RTM_ENTITY_HANDLE handle = NULL;
+    OK(try_client(id, number, methods, callback, queue, NULL, NULL, &handle));
+    CHECK(handle != NULL);
+    return handle;
+}
+
+UNUSED static RTM_ENTITY_HANDLE add_callee(uint64_t id, RTM_ENTITY_EXPORT_METHOD method)
+{
+    return add_client(id, 1, &method, NULL, NULL);
+}
+
+UNUSED static RTM_ENTITY_HANDLE add_listener(uint64_t id, RTM_EVENT_CALLBACK callback, RTMX_QUEUE_HANDLE queue)
+{
+    return add_client(id, 0, NULL, callback, queue);
+}
+
+/* Runs the methods in `mask` without input, with room for `size` bytes of output. */
+UNUSED static DWORD invoke_for(RTM_ENTITY_HANDLE caller, RTM_ENTITY_HANDLE callee, DWORD mask, void *output,
+                               UINT *size)
+{
+    RTM_ENTITY_METHOD_INPUT input;
+    memset(&input, 0, sizeof input);
+    input.MethodType = mask;
+    return RtmInvokeMethod(caller, callee, &input, size, (PRTM_ENTITY_METHOD_OUTPUT)output);
+}
+
+/* Runs method 0. */
+UNUSED static DWORD invoke(RTM_ENTITY_HANDLE caller, RTM_ENTITY_HANDLE callee)
+{
+    UINT output[16], size = sizeof output;
+    return invoke_for(caller, callee, 1, output, &size);
+}
+
+UNUSED static int is_registered(RTM_ENTITY_HANDLE handle)
+{
+    RTM_ENTITY_INFO info;
+    return RtmGetEntityInfo(handle, handle, &info) == NO_ERROR;
 }
 
 UNUSED static RTMX_STATISTICS statistics(void)

@@ -191,17 +191,17 @@ static void not_registered(void)
     none.MaxOpaquePointers = 0;
     OK(RtmxSetLimits(&none, sizeof none));
     for (i = 0; i < 300; i++) {
-        EQ(RtmxRegisterEntity(&info, NULL, NULL, FALSE, NULL, count, &profile, &handle), ERROR_ALREADY_EXISTS);
-        EQ(RtmxRegisterEntity(&alien, NULL, NULL, FALSE, NULL, count, &profile, &handle), ERROR_INVALID_PARAMETER);
-        EQ(RtmxRegisterEntity(&info, &many, NULL, FALSE, NULL, count, &profile, &handle), ERROR_INVALID_DATA);
-        EQ(RtmxRegisterEntity(&info, NULL, NULL, TRUE, NULL, count, &profile, &handle), ERROR_NO_SYSTEM_RESOURCES);
-        EQ(RtmxRegisterEntity(NULL, NULL, NULL, FALSE, NULL, count, &profile, &handle), ERROR_INVALID_PARAMETER);
-        EQ(RtmxRegisterEntity(&info, NULL, NULL, FALSE, NULL, count, &profile, NULL), ERROR_INVALID_PARAMETER);
+        EQ(RtmxRegisterEntity(&info, NULL, NULL, FALSE, NULL, count, NULL, &profile, &handle), ERROR_ALREADY_EXISTS);
+        EQ(RtmxRegisterEntity(&alien, NULL, NULL, FALSE, NULL, count, NULL, &profile, &handle), ERROR_INVALID_PARAMETER);
+        EQ(RtmxRegisterEntity(&info, &many, NULL, FALSE, NULL, count, NULL, &profile, &handle), ERROR_INVALID_DATA);
+        EQ(RtmxRegisterEntity(&info, NULL, NULL, TRUE, NULL, count, NULL, &profile, &handle), ERROR_NO_SYSTEM_RESOURCES);
+        EQ(RtmxRegisterEntity(NULL, NULL, NULL, FALSE, NULL, count, NULL, &profile, &handle), ERROR_INVALID_PARAMETER);
+        EQ(RtmxRegisterEntity(&info, NULL, NULL, FALSE, NULL, count, NULL, &profile, NULL), ERROR_INVALID_PARAMETER);
     }
     none.MaxEntities = 1;
     OK(RtmxSetLimits(&none, sizeof none));
     info.EntityId.EntityId = 2;
-    EQ(RtmxRegisterEntity(&info, NULL, NULL, FALSE, NULL, count, &profile, &handle), ERROR_NO_SYSTEM_RESOURCES);
+    EQ(RtmxRegisterEntity(&info, NULL, NULL, FALSE, NULL, count, NULL, &profile, &handle), ERROR_NO_SYSTEM_RESOURCES);
     OK(RtmxSetLimits(&before, sizeof before));
     EQ(handle, NULL);
     OK(RtmDeregisterEntity(taken));

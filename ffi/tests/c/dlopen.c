@@ -10,7 +10,7 @@
 typedef struct {
     void *library;
     DWORD (*register_entity)(PRTM_ENTITY_INFO, PRTM_ENTITY_EXPORT_METHODS, RTM_EVENT_CALLBACK, BOOL, PVOID,
-                             RTMX_CLEANUP, PRTM_REGN_PROFILE, PRTM_ENTITY_HANDLE);
+                             RTMX_CLEANUP, RTMX_QUEUE_HANDLE, PRTM_REGN_PROFILE, PRTM_ENTITY_HANDLE);
     DWORD (*deregister_entity)(RTM_ENTITY_HANDLE);
     DWORD (*get_info)(RTM_ENTITY_HANDLE, RTM_ENTITY_HANDLE, PRTM_ENTITY_INFO);
     DWORD (*reference)(RTM_ENTITY_HANDLE, UINT, HANDLE *);
@@ -77,7 +77,7 @@ static RTM_ENTITY_HANDLE add_to(const Copy *copy, uint64_t id, void *context, RT
     RTM_ENTITY_INFO info = make_info(0, TEST_INET, id);
     RTM_REGN_PROFILE profile;
     RTM_ENTITY_HANDLE handle = NULL;
-    OK(copy->register_entity(&info, NULL, NULL, FALSE, context, cleanup, &profile, &handle));
+    OK(copy->register_entity(&info, NULL, NULL, FALSE, context, cleanup, NULL, &profile, &handle));
     return handle;
 }
 

@@ -81,7 +81,7 @@ static void structures(void)
     FIELD(RTM_ENTITY_EXPORT_METHODS, Methods, 8, 8);
 
     /* The extensions' structures may grow; what is there may not move. */
-    CHECK_OP(sizeof(RTMX_STATISTICS), >=, 104);
+    CHECK_OP(sizeof(RTMX_STATISTICS), >=, 144);
     EQ(__alignof__(RTMX_STATISTICS), 8);
     FIELD(RTMX_STATISTICS, Live, 0, 8);
     FIELD(RTMX_STATISTICS, Referenced, 8, 8);
@@ -96,14 +96,22 @@ static void structures(void)
     FIELD(RTMX_STATISTICS, IndexBytes, 80, 8);
     FIELD(RTMX_STATISTICS, Tables, 88, 8);
     FIELD(RTMX_STATISTICS, Inside, 96, 8);
+    FIELD(RTMX_STATISTICS, Events, 104, 8);
+    FIELD(RTMX_STATISTICS, EventsMissed, 112, 8);
+    FIELD(RTMX_STATISTICS, Listeners, 120, 8);
+    FIELD(RTMX_STATISTICS, EventThreads, 128, 8);
+    FIELD(RTMX_STATISTICS, EventQueues, 136, 8);
 
-    CHECK_OP(sizeof(RTMX_LIMITS), >=, 24);
+    CHECK_OP(sizeof(RTMX_LIMITS), >=, 40);
     EQ(__alignof__(RTMX_LIMITS), 8);
     FIELD(RTMX_LIMITS, MaxEntities, 0, 4);
     FIELD(RTMX_LIMITS, MaxInstances, 4, 4);
     FIELD(RTMX_LIMITS, MaxReferences, 8, 4);
     FIELD(RTMX_LIMITS, MaxOpaquePointers, 12, 4);
     FIELD(RTMX_LIMITS, MaxBacklog, 16, 8);
+    FIELD(RTMX_LIMITS, MaxJournal, 24, 8);
+    FIELD(RTMX_LIMITS, IdleEventThreads, 32, 4);
+    FIELD(RTMX_LIMITS, MaxEventThreads, 36, 4);
 }
 
 static void constants(void)
@@ -121,6 +129,7 @@ static void constants(void)
     EQ(ERROR_BUSY, 170);
     EQ(ERROR_ALREADY_EXISTS, 183);
     EQ(ERROR_POSSIBLE_DEADLOCK, 1131);
+    EQ(ERROR_NOT_FOUND, 1168);
     EQ(ERROR_INTERNAL_ERROR, 1359);
     EQ(ERROR_NO_SYSTEM_RESOURCES, 1450);
     EQ(ERROR_BAD_CONFIGURATION, 1610);
@@ -136,10 +145,30 @@ static void constants(void)
     EQ(RTM_VIEW_MASK_MCAST, 2);
     EQ(RTM_VIEW_MASK_ALL, 4294967295u);
     EQ(METHOD_TYPE_ALL_METHODS, 4294967295u);
+    EQ(METHOD_RIP2_NEIGHBOUR_ADDR, 1);
+    EQ(METHOD_RIP2_OUTBOUND_INTF, 2);
+    EQ(METHOD_RIP2_ROUTE_TAG, 4);
+    EQ(METHOD_RIP2_ROUTE_TIMESTAMP, 8);
+    EQ(METHOD_OSPF_ROUTE_TYPE, 1);
+    EQ(METHOD_OSPF_ROUTE_METRIC, 2);
+    EQ(METHOD_OSPF_LSDB_TYPE, 4);
+    EQ(METHOD_OSPF_ROUTE_TAG, 8);
+    EQ(METHOD_OSPF_ROUTE_AREA, 16);
+    EQ(METHOD_OSPF_FWD_ADDRESS, 32);
+    EQ(METHOD_BGP4_AS_PATH, 1);
+    EQ(METHOD_BGP4_PEER_ID, 2);
+    EQ(METHOD_BGP4_PA_ORIGIN, 4);
+    EQ(METHOD_BGP4_NEXTHOP_ATTR, 8);
+    EQ(RTM_RESUME_METHODS, 0);
+    EQ(RTM_BLOCK_METHODS, 1);
+    CHECK(DEST_TYPE && ROUTE_TYPE && NEXTHOP_TYPE);
+    CHECK(DEST_TYPE != ROUTE_TYPE && ROUTE_TYPE != NEXTHOP_TYPE && DEST_TYPE != NEXTHOP_TYPE);
     EQ(RTM_ENTITY_REGISTERED, 0);
     EQ(RTM_ENTITY_DEREGISTERED, 1);
     EQ(RTM_ROUTE_EXPIRED, 2);
     EQ(RTM_CHANGE_NOTIFICATION, 3);
+    EQ(RTMX_EVENTS_MISSED, 0x10000);
+    EQ(sizeof(RTM_EVENT_TYPE), 4);
     EQ(FALSE, 0);
     EQ(TRUE, 1);
     EQ(RTMX_ABI_NUMBER, 1);
@@ -158,7 +187,13 @@ static void prototypes(void)
     DWORD (*release_info)(RTM_ENTITY_HANDLE, PRTM_ENTITY_INFO) = RtmReleaseEntityInfo;
     DWORD (*reference)(RTM_ENTITY_HANDLE, UINT, HANDLE *) = RtmReferenceHandles;
     CHECK(register_entity && deregister_entity && get_registered && release_entities);
+    DWORD (*get_methods)(RTM_ENTITY_HANDLE, RTM_ENTITY_HANDLE, PUINT, PRTM_ENTITY_EXPORT_METHOD) =
+        RtmGetEntityMethods;
+    DWORD (*invoke_method)(RTM_ENTITY_HANDLE, RTM_ENTITY_HANDLE, PRTM_ENTITY_METHOD_INPUT, PUINT,
+                           PRTM_ENTITY_METHOD_OUTPUT) = RtmInvokeMethod;
+    DWORD (*block_methods)(RTM_ENTITY_HANDLE, HANDLE, UCHAR, DWORD) = RtmBlockMethods;
     CHECK(get_info && release_info && reference);
+    CHECK(get_methods && invoke_method && block_methods);
 }
 
 static void texts(void)
@@ -177,6 +212,7 @@ static void texts(void)
         ERROR_BUSY,
         ERROR_ALREADY_EXISTS,
         ERROR_POSSIBLE_DEADLOCK,
+        ERROR_NOT_FOUND,
         ERROR_INTERNAL_ERROR,
         ERROR_NO_SYSTEM_RESOURCES,
         ERROR_BAD_CONFIGURATION,

@@ -238,13 +238,13 @@ static void bad_pointers(void)
     BAD_POINTERS(PRTM_REGN_PROFILE, RtmRegisterEntity(&in, NULL, NULL, FALSE, pointer, &handle));
     BAD_POINTERS(PRTM_ENTITY_HANDLE, RtmRegisterEntity(&in, NULL, NULL, FALSE, &profile, pointer));
     CROOKED_POINTER(PRTM_ENTITY_EXPORT_METHODS, RtmRegisterEntity(&in, pointer, NULL, FALSE, &profile, &handle));
-    BAD_POINTERS(PRTM_ENTITY_INFO, RtmxRegisterEntity(pointer, NULL, NULL, FALSE, NULL, NULL, &profile, &handle));
-    BAD_POINTERS(PRTM_REGN_PROFILE, RtmxRegisterEntity(&in, NULL, NULL, FALSE, NULL, NULL, pointer, &handle));
-    BAD_POINTERS(PRTM_ENTITY_HANDLE, RtmxRegisterEntity(&in, NULL, NULL, FALSE, NULL, NULL, &profile, pointer));
+    BAD_POINTERS(PRTM_ENTITY_INFO, RtmxRegisterEntity(pointer, NULL, NULL, FALSE, NULL, NULL, NULL, &profile, &handle));
+    BAD_POINTERS(PRTM_REGN_PROFILE, RtmxRegisterEntity(&in, NULL, NULL, FALSE, NULL, NULL, NULL, pointer, &handle));
+    BAD_POINTERS(PRTM_ENTITY_HANDLE, RtmxRegisterEntity(&in, NULL, NULL, FALSE, NULL, NULL, NULL, &profile, pointer));
     CROOKED_POINTER(PRTM_ENTITY_EXPORT_METHODS,
-                    RtmxRegisterEntity(&in, pointer, NULL, FALSE, NULL, NULL, &profile, &handle));
+                    RtmxRegisterEntity(&in, pointer, NULL, FALSE, NULL, NULL, NULL, &profile, &handle));
     EQ(RtmRegisterEntity(NULL, NULL, NULL, FALSE, NULL, NULL), ERROR_INVALID_PARAMETER);
-    EQ(RtmxRegisterEntity(NULL, NULL, NULL, FALSE, NULL, NULL, NULL, NULL), ERROR_INVALID_PARAMETER);
+    EQ(RtmxRegisterEntity(NULL, NULL, NULL, FALSE, NULL, NULL, NULL, NULL, NULL), ERROR_INVALID_PARAMETER);
 
     BAD_POINTERS(PUINT, RtmGetRegisteredEntities(live, pointer, &handle, &in));
     CROOKED_POINTER(PRTM_ENTITY_HANDLE, RtmGetRegisteredEntities(live, &count, pointer, &in));
@@ -357,7 +357,8 @@ static void sizes(void)
     in.limits = before;
     in.limits.MaxInstances = 1234;
     for (size = 0; size < sizeof(RTMX_LIMITS); size++)
-        EQ(RtmxSetLimits(&in.limits, size), ERROR_INVALID_PARAMETER);
+        if (size != 24)
+            EQ(RtmxSetLimits(&in.limits, size), ERROR_INVALID_PARAMETER);
     OK(RtmxGetLimits(&now, sizeof now));
     EQ(now.MaxInstances, before.MaxInstances);
     for (size = sizeof(RTMX_LIMITS); size <= sizeof in; size++) {
@@ -366,6 +367,17 @@ static void sizes(void)
         OK(RtmxGetLimits(&now, sizeof now));
         EQ(now.MaxInstances, 1000 + size);
     }
+    /* The first version of the structure: what it did not have stays. */
+    in.limits.MaxInstances = 77;
+    in.limits.MaxJournal = 1;
+    in.limits.IdleEventThreads = in.limits.MaxEventThreads = 1;
+    OK(RtmxSetLimits(&in.limits, 24));
+    OK(RtmxGetLimits(&now, sizeof now));
+    EQ(now.MaxInstances, 77);
+    EQ(now.MaxJournal, before.MaxJournal);
+    EQ(now.IdleEventThreads, before.IdleEventThreads);
+    EQ(now.MaxEventThreads, before.MaxEventThreads);
+    in.limits = before;
     /* Something that this version does not know is wanted. */
     in.bytes[100] = 1;
     in.limits.MaxInstances = 5;
@@ -380,7 +392,7 @@ static void sizes(void)
     now.MaxEntities = 0xFFFFFFFFu;
     EQ(RtmxSetLimits(&now, sizeof now), ERROR_INVALID_PARAMETER);
     now = before;
-    now.MaxReferences = 1u << 29;
+    now.MaxReferences = 1u << 28;
     EQ(RtmxSetLimits(&now, sizeof now), ERROR_INVALID_PARAMETER);
     now = before;
     now.MaxInstances = now.MaxOpaquePointers = 0xFFFFFFFFu;

@@ -7,12 +7,22 @@
 
 static RTM_ENTITY_HANDLE live, other;
 static RTMX_READER_HANDLE reader;
+static RTMX_QUEUE_HANDLE queue;
 static unsigned cleaned;
 
 static VOID WINAPI count(PVOID context)
 {
     (void)context;
     ADD(&cleaned, 1);
+}
+
+static unsigned heard;
+
+static DWORD WINAPI hear(RTM_ENTITY_HANDLE own, RTM_EVENT_TYPE kind, PVOID subject, PVOID info)
+{
+    (void)own, (void)kind, (void)subject, (void)info;
+    ADD(&heard, 1);
+    return 0;
 }
 
 /* Every call of a forked child of a user; each must come back at once. Gives a line number or 0. */
@@ -28,6 +38,11 @@ static int every_call_refused(void)
     RTM_REGN_PROFILE profile;
     RTM_ENTITY_HANDLE handle = live, list[2];
     RTMX_READER_HANDLE new_reader = as_handle(77);
+    RTMX_QUEUE_HANDLE new_queue = as_handle(77);
+    RTM_ENTITY_METHOD_INPUT input = {1, 0, {0}};
+    RTM_ENTITY_METHOD_OUTPUT output;
+    RTM_ENTITY_EXPORT_METHOD method;
+    int descriptor = 77;
     RTMX_STATISTICS figures;
     RTMX_LIMITS limits;
     UINT number = 2;
@@ -36,8 +51,16 @@ static int every_call_refused(void)
     memset(&figures, 0xEE, sizeof figures);
     memset(&limits, 0xEE, sizeof limits);
     STATE(RtmRegisterEntity(&info, NULL, NULL, FALSE, &profile, &handle));
-    STATE(RtmxRegisterEntity(&info, NULL, NULL, FALSE, NULL, count, &profile, &handle));
+    STATE(RtmxRegisterEntity(&info, NULL, NULL, FALSE, NULL, count, NULL, &profile, &handle));
     STATE(RtmDeregisterEntity(live));
+    STATE(RtmxDeregisterEntityLater(live));
+    STATE(RtmGetEntityMethods(live, live, &number, &method));
+    STATE(RtmInvokeMethod(live, live, &input, &number, &output));
+    STATE(RtmBlockMethods(live, NULL, 0, RTM_BLOCK_METHODS));
+    STATE(RtmxCreateEventQueue(&new_queue));
+    STATE(RtmxGetEventQueueDescriptor(queue, &descriptor));
+    STATE(RtmxDispatchEvents(queue, 1, &number));
+    STATE(RtmxDeleteEventQueue(queue));
     STATE(RtmGetRegisteredEntities(live, &number, list, &info));
     STATE(RtmReleaseEntities(live, 1, &handle));
     STATE(RtmGetEntityInfo(live, live, &info));
@@ -72,7 +95,8 @@ static int every_call_refused(void)
     if (strcmp(RtmxErrorText(ERROR_INVALID_STATE), RtmxErrorText(424242)) == 0)
         return __LINE__;
     if (!same_info(&info, &before) || number != 2 || context != &context || handle != live ||
-        new_reader != as_handle(77) || figures.Live != 0xEEEEEEEEEEEEEEEEu)
+        new_reader != as_handle(77) || new_queue != as_handle(77) || descriptor != 77 ||
+        figures.Live != 0xEEEEEEEEEEEEEEEEu)
         return __LINE__;
     return 0;
 }
@@ -322,6 +346,8 @@ static void signals(void)
 
 int main(int argc, char **argv)
 {
+    RTM_ENTITY_HANDLE queued, pooled;
+    UINT dispatched = 0;
     pid_t (*underscore_fork)(void) = NULL;
     char output[64];
     int status;
@@ -336,6 +362,10 @@ int main(int argc, char **argv)
     live = add_with(1, &live, NULL);
     other = add_with(2, NULL, count);
     OK(RtmxCreateReader(&reader));
+    OK(RtmxCreateEventQueue(&queue));
+    /* Threads of the library that run callbacks are not in the child. */
+    queued = add_listener(3, hear, queue);
+    pooled = add_listener(4, hear, NULL);
     forks = fork;
     forking();
     *(void **)&underscore_fork = dlsym(RTLD_DEFAULT, "_Fork");
@@ -351,6 +381,12 @@ int main(int argc, char **argv)
     EQ(status, 0);
     CHECK(strcmp(output, "hello\n") == 0);
     OK(RtmxDeleteReader(reader));
+    CHECK(LOAD(&heard) != 0);
+    OK(RtmxDispatchEvents(queue, 1, &dispatched));
+    EQ(dispatched, 1);
+    OK(RtmDeregisterEntity(queued));
+    OK(RtmDeregisterEntity(pooled));
+    OK(RtmxDeleteEventQueue(queue));
     signals();
     OK(RtmDeregisterEntity(live));
     OK(RtmDeregisterEntity(other));

@@ -369,7 +369,7 @@ static void reference_limit(void)
     RTMX_LIMITS before = set_references(5);
     int i;
 
-    EQ(before.MaxReferences, (1u << 29) - 1);
+    EQ(before.MaxReferences, (1u << 28) - 1);
     for (i = 0; i < 6; i++)
         list[i] = e;
     EQ(RtmReferenceHandles(self, 6, list), ERROR_NO_SYSTEM_RESOURCES);

@@ -13,7 +13,7 @@ static DWORD reg(PRTM_ENTITY_INFO info, PRTM_ENTITY_EXPORT_METHODS methods, BOOL
                  PRTM_REGN_PROFILE profile, PRTM_ENTITY_HANDLE handle)
 {
     if (extended)
-        return RtmxRegisterEntity(info, methods, NULL, opaque, &extended, NULL, profile, handle);
+        return RtmxRegisterEntity(info, methods, NULL, opaque, &extended, NULL, NULL, profile, handle);
     return RtmRegisterEntity(info, methods, NULL, opaque, profile, handle);
 }
 
