@@ -148,6 +148,14 @@ impl Frames {
         });
     }
 
+    /// The innermost.
+    pub(crate) fn last(&self) -> Option<Frame> {
+        self.list.with(|list| {
+            // SAFETY: F1: called by the member's user.
+            unsafe { &*list }.last().copied()
+        })
+    }
+
     /// Leaves the innermost.
     pub(crate) fn pop(&self) -> Option<Frame> {
         self.list.with_mut(|list| {

@@ -118,10 +118,12 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
     }
 
-    /// Leaves the member's innermost frame. `false`: there is none.
+    /// Leaves the member's innermost frame if that is a method. `false`: it is not.
     pub(crate) fn leave_methods(&self, local: &Local<Member>) -> bool {
-        let Some(frame) = local.record().state.frames.pop() else { return false };
-        let Part::Method(stripe) = frame.part else { return true };
+        let frames = &local.record().state.frames;
+        let Some(frame) = frames.last() else { return false };
+        let Part::Method(stripe) = frame.part else { return false };
+        frames.pop();
         let code = self.slab.attachments.get(frame.entity.slot());
         let code = code.expect("kept by the count that is given back here");
         let ended = code.rundown.leave(stripe);
