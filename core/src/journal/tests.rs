@@ -1,9 +1,9 @@
 //! The journal against an oracle, its memory, and under threads.
 
 use super::*;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64 as Plain};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64 as Plain};
 use std::sync::{Barrier, Mutex};
 
 /// The note of position `at`: everything in it follows from that.
