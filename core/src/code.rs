@@ -3,12 +3,14 @@
 //! *Frames.* A member's list of frames belongs to the thread that is noted beside it, which alone changes
 //! it. A thread looks for its own frames in all members that bear its number, for it may use several.
 //! Another thread looks only while the owner waits and has said so in `Waits`, under whose lock
-//! both the owner's note and the look are made (F1).
+//! both the owner's note and the look are made. A member that comes to another thread with frames that
+//! were kept is noted as that one's under the list's own lock, which all who look hold (F1).
 
 use crate::alloc::OutOfMemory;
 use crate::dispatch::{Joining, Listener};
 use crate::handle::{Token, mix};
 use crate::member::Member;
+use crate::mutant::{Mutant, active};
 use crate::reclamation::{Batch, Shared};
 use crate::rundown::Rundown;
 use crate::sync::{
@@ -103,6 +105,18 @@ pub(crate) enum Part {
 pub(crate) struct Frame {
     pub(crate) entity: Token,
     pub(crate) part: Part,
+    /// Has no guard that ends it.
+    pub(crate) kept: bool,
+}
+
+impl Frame {
+    pub(crate) fn new(entity: Token, part: Part) -> Frame {
+        Frame { entity, part, kept: false }
+    }
+
+    pub(crate) fn is_method(&self) -> bool {
+        matches!(self.part, Part::Method(_))
+    }
 }
 
 /// The client code that the user of a member is inside of.
@@ -110,11 +124,17 @@ pub(crate) struct Frames {
     /// The thread that is inside, else 0.
     thread: AtomicUsize,
     list: UnsafeCell<Vec<Frame>>,
+    /// Held by all who look, and while the list comes to another thread.
+    looking: Mutex<()>,
 }
 
 impl Default for Frames {
     fn default() -> Self {
-        Frames { thread: AtomicUsize::new(0), list: UnsafeCell::new(Vec::new()) }
+        Frames {
+            thread: AtomicUsize::new(0),
+            list: UnsafeCell::new(Vec::new()),
+            looking: Mutex::new(()),
+        }
     }
 }
 
@@ -124,67 +144,91 @@ unsafe impl Sync for Frames {}
 unsafe impl Send for Frames {}
 
 impl Frames {
+    /// By the member's user, who is about to change the list.
+    fn own<R>(&self, change: impl FnOnce(&mut Vec<Frame>) -> R) -> R {
+        let (me, before) = (thread_token(), self.thread.load(Ordering::Relaxed));
+        if before != me && before != 0 && !active(Mutant::FramesTakenBlindly) {
+            let _alone = locked(&self.looking);
+            self.thread.store(me, Ordering::Relaxed);
+        }
+        self.list.with_mut(|list| {
+            // SAFETY: F1.
+            let list = unsafe { &mut *list };
+            let result = change(list);
+            let now = if list.is_empty() { 0 } else { me };
+            if now != before {
+                self.thread.store(now, Ordering::Relaxed);
+            }
+            result
+        })
+    }
+
+    /// Makes what was kept by another thread, which used the member before, this one's.
+    pub(crate) fn adopt(&self) {
+        self.own(|_| ());
+    }
+
     /// Makes room for one more.
     pub(crate) fn reserve(&self) -> Result<(), OutOfMemory> {
-        self.list.with_mut(|list| {
-            // SAFETY: F1: called by the member's user.
-            unsafe { &mut *list }.try_reserve(1).map_err(|_| OutOfMemory)
-        })
+        self.own(|list| list.try_reserve(1).map_err(|_| OutOfMemory))
     }
 
     /// Enters; there is room.
     pub(crate) fn push(&self, frame: Frame) {
-        let me = thread_token();
-        let stranger = self.thread.load(Ordering::Relaxed) != me;
-        self.thread.store(me, Ordering::Relaxed);
-        self.list.with_mut(|list| {
-            // SAFETY: F1: called by the member's user.
-            let list = unsafe { &mut *list };
-            if stranger {
-                // What a user before leaked.
-                list.clear();
-            }
-            list.push(frame);
+        self.own(|list| list.push(frame));
+    }
+
+    /// Leaves the innermost of those.
+    pub(crate) fn take(&self, which: impl FnMut(&Frame) -> bool) -> Option<Frame> {
+        self.own(|list| {
+            let index = list.iter().rposition(which)?;
+            Some(list.remove(index))
+        })
+    }
+
+    /// Leaves the innermost invocation of `entity` open.
+    pub(crate) fn keep(&self, entity: Token) {
+        self.own(|list| {
+            let mut frames = list.iter_mut().rev();
+            let guarded =
+                |frame: &&mut Frame| frame.entity == entity && frame.is_method() && !frame.kept;
+            frames.find(guarded).expect("its guard is here").kept = true;
         });
     }
 
-    /// The innermost.
-    pub(crate) fn last(&self) -> Option<Frame> {
+    /// See [`find_frame`].
+    pub(crate) fn find(&self, thread: usize, which: impl FnMut(&Frame) -> bool) -> Option<Frame> {
+        if self.thread.load(Ordering::Relaxed) != thread {
+            return None;
+        }
+        let _looking = locked(&self.looking);
+        // Again: it may be another's by now.
+        if self.thread.load(Ordering::Relaxed) != thread {
+            return None;
+        }
         self.list.with(|list| {
-            // SAFETY: F1: called by the member's user.
-            unsafe { &*list }.last().copied()
+            // SAFETY: F1: the calling thread's own, or that of one that waits.
+            unsafe { &*list }.iter().copied().find(which)
         })
-    }
-
-    /// Leaves the innermost.
-    pub(crate) fn pop(&self) -> Option<Frame> {
-        self.list.with_mut(|list| {
-            // SAFETY: F1: called by the member's user.
-            let list = unsafe { &mut *list };
-            let frame = list.pop();
-            if list.is_empty() {
-                self.thread.store(0, Ordering::Relaxed);
-            }
-            frame
-        })
-    }
-
-    fn any(&self, thread: usize, mut which: impl FnMut(Frame) -> bool) -> bool {
-        self.thread.load(Ordering::Relaxed) == thread
-            && self.list.with(|list| {
-                // SAFETY: F1: the calling thread's own, or that of one that waits.
-                unsafe { &*list }.iter().any(|frame| which(*frame))
-            })
     }
 }
 
-/// Whether `thread` has such a frame; it is the calling thread, or one that is noted in `Waits`.
+/// Such a frame of `thread`, which is the calling thread, or one that is noted in `Waits`.
+pub(crate) fn find_frame(
+    shared: &Shared<Member>,
+    thread: usize,
+    mut which: impl FnMut(&Frame) -> bool,
+) -> Option<Frame> {
+    shared.records().find_map(|record| record.state.frames.find(thread, &mut which))
+}
+
+/// Whether `thread` has such a frame, see [`find_frame`].
 pub(crate) fn has_frame(
     shared: &Shared<Member>,
     thread: usize,
-    mut which: impl FnMut(Frame) -> bool,
+    which: impl FnMut(&Frame) -> bool,
 ) -> bool {
-    shared.records().any(|record| record.state.frames.any(thread, &mut which))
+    find_frame(shared, thread, which).is_some()
 }
 
 /// The stripe of the calling thread.

@@ -24,6 +24,7 @@ use crate::events::EventQueue;
 use crate::handle::{Config, Handle, Standard};
 use crate::journal::{Note, Read};
 use crate::member::Member;
+use crate::mutant::{Mutant, active};
 use crate::participant::Participant;
 use crate::reclamation::Local;
 use crate::registry::Registry;
@@ -44,14 +45,16 @@ const SLICE: u32 = 64;
 #[non_exhaustive]
 pub enum Event {
     /// Another entity of the table has been registered. It may have gone since; it can be described
-    /// and referenced inside this event.
+    /// and referenced inside this event (as long as the journal does not go round meanwhile; the next
+    /// event is then that some were missed).
     Registered {
         /// Who.
         handle: Handle,
         /// What it is.
         info: EntityInfo,
     },
-    /// Another entity of the table has gone. It can be described and referenced inside this event.
+    /// Another entity of the table has gone. It can be described and referenced inside this event, as
+    /// above.
     Deregistered {
         /// Who.
         handle: Handle,
@@ -145,7 +148,12 @@ impl<'p, T: Send + Sync, C: Config> Courier<'p, T, C> {
                 Read::Note(note) => match told(self.registry, listener, note) {
                     None => listener.advance(),
                     Some(event) => {
-                        running.handed_out = Some(HandedOut::AtCursor);
+                        if active(Mutant::ConsumedEarly) {
+                            listener.advance();
+                            running.handed_out = Some(HandedOut::Missed);
+                        } else {
+                            running.handed_out = Some(HandedOut::AtCursor);
+                        }
                         break (listener.token, event);
                     }
                 },
@@ -162,7 +170,7 @@ impl<'p, T: Send + Sync, C: Config> Courier<'p, T, C> {
         } else {
             Part::Membership
         };
-        state.frames.push(Frame { entity: token, part });
+        state.frames.push(Frame::new(token, part));
         // SAFETY: I1: the slot is not retired before the listener's part has ended, which this courier
         // ends, after the borrow that the delivery holds.
         let payload = unsafe { self.registry.slab.slot(token).value() };
@@ -180,7 +188,9 @@ impl<'p, T: Send + Sync, C: Config> Courier<'p, T, C> {
     fn end_event(&mut self) {
         let Some(running) = &mut self.current else { return };
         if let Some(what) = running.handed_out.take() {
-            self.local.record().state.frames.pop();
+            // Not the innermost: an invocation that has begun inside the event may still be open.
+            let own = |frame: &Frame| frame.entity == running.listener.token && !frame.is_method();
+            self.local.record().state.frames.take(own);
             if what == HandedOut::AtCursor {
                 running.listener.advance();
             }

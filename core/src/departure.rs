@@ -21,6 +21,7 @@ use crate::error::DeregisterError;
 use crate::handle::{Config, Handle, Token};
 use crate::journal::Note;
 use crate::member::Member;
+use crate::mutant::{Mutant, active};
 use crate::reclamation::Local;
 use crate::registry::Registry;
 use crate::rundown::Ended;
@@ -57,7 +58,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         self.count_in(local, code);
         let runs = self.close_listener(code);
         let ended = code.rundown.close(true, runs);
-        self.bells.of(token).ring();
+        if !active(Mutant::DepartureWakesNobody) {
+            self.bells.of(token).ring();
+        }
         self.after(local, token, ended);
         Ok(())
     }
@@ -95,8 +98,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         info: EntityInfo,
     ) -> Result<(), DeregisterError> {
         let (me, shared) = (thread_token(), local.shared());
-        let forbids = |frame: code::Frame| {
-            let own_method = frame.entity == token && matches!(frame.part, Part::Method(_));
+        local.record().state.frames.adopt();
+        let forbids = |frame: &code::Frame| {
+            let own_method = frame.entity == token && frame.is_method();
             own_method || frame.part == Part::Membership
         };
         if shared.is_inside() || code::has_frame(shared, me, forbids) {
@@ -109,7 +113,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         // Not later, so whatever it says, the completion is ours.
         let _ = code.rundown.close(false, runs);
         let bell = self.bells.of(token);
-        bell.ring();
+        if !active(Mutant::DepartureWakesNobody) {
+            bell.ring();
+        }
         loop {
             let heard = bell.listen();
             if code.rundown.is_over(own.into()) {
@@ -142,7 +148,11 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         // A hint, so that whoever has been told of the entity finds it described throughout.
         let told = table.audience.hint();
         let gone = self.slab.unpublish(token, told)?;
-        if told || table.audience.someone_listens_now() {
+        let late = !active(Mutant::WithdrawWithoutLook);
+        if active(Mutant::GivenUpBeforeTold) {
+            table.index.remove(local, &local.pin(), gone.plain.info.id, token);
+        }
+        if told || late && table.audience.someone_listens_now() {
             if !told {
                 self.slab.hold(token);
             }
@@ -193,7 +203,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     /// Gives up the id and the credit.
     fn give_up(&self, local: &Local<Member>, table: &Table<C>, token: Token, info: EntityInfo) {
-        table.index.remove(local, &local.pin(), info.id, token);
+        if !active(Mutant::GivenUpBeforeTold) {
+            table.index.remove(local, &local.pin(), info.id, token);
+        }
         self.credits.give(local, C::CREDIT_BATCH);
         bump(&local.record().state.deregistered, 1);
     }
@@ -207,6 +219,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     pub(crate) fn after(&self, local: &Local<Member>, token: Token, ended: Ended) {
         match ended {
             Ended::Quiet => {}
+            Ended::Wake if active(Mutant::EndWakesNobody) => {}
             Ended::Wake => self.bells.of(token).ring(),
             Ended::Complete => self.complete(local, token),
         }
@@ -216,7 +229,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     fn complete(&self, local: &Local<Member>, token: Token) {
         let plain = self.slab.slot(token).plain();
         let code = self.slab.attachments.get(token.slot()).expect("not given up yet");
-        if !code.gone.load(Ordering::Relaxed) {
+        if !code.gone.load(Ordering::Relaxed) || active(Mutant::GoneForgotten) {
             self.give_up(local, self.table_of(local, plain.info), token, plain.info);
         }
         let phase = code.phase.load(Ordering::Relaxed);

@@ -14,7 +14,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long the queue may stand still before a worker is added.
+const STALL: Duration = Duration::from_millis(1);
 
 /// How many workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,17 +142,23 @@ impl<T: Send + Sync + 'static, C: Config + Send + Sync + 'static> Shared<T, C> {
 
     fn herald(self: &Arc<Self>) {
         let Ok(participant) = self.registry.join() else { return };
-        let mut seen = 0;
+        let (mut seen, mut looked) = (0, Instant::now());
         while !self.is_stopping() {
             participant.herald_step();
-            if self.queue.is_stalled(&mut seen)
+            // Rung in quick succession, it must not take a moment for a standstill.
+            let due = looked.elapsed() >= STALL;
+            if due {
+                looked = Instant::now();
+            }
+            if due
+                && self.queue.is_stalled(&mut seen)
                 && self.workers.load(Ordering::Relaxed) < self.threads.most
             {
                 // Without a thread the events wait for those there are.
                 let _ = self.start_worker();
             }
             let watches = !self.queue.is_empty();
-            self.registry.herald_wait(watches.then_some(Duration::from_millis(1)));
+            self.registry.herald_wait(watches.then_some(STALL));
         }
     }
 
@@ -162,6 +171,10 @@ impl<T: Send + Sync + 'static, C: Config + Send + Sync + 'static> Shared<T, C> {
                     if self.is_stopping() {
                         break;
                     }
+                }
+                // The event ends now, whether or not somebody still interrupts our wait.
+                if self.is_stopping() {
+                    break;
                 }
                 if !self.queue.wait(Some(Duration::from_secs(1))) && self.is_surplus() {
                     return;

@@ -14,6 +14,7 @@ use crate::code::{self, Frame, Part};
 use crate::error::{BlockError, InvalidHandle, InvokeError};
 use crate::handle::{Config, Handle, Standard, Token};
 use crate::member::Member;
+use crate::mutant::{Mutant, active};
 use crate::reclamation::Local;
 use crate::registry::Registry;
 use crate::rundown::Refused;
@@ -43,7 +44,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
         let is_inside = |thread, entity, methods: bool| {
             code::has_frame(shared, thread, |frame| {
-                frame.entity == entity && (!methods || matches!(frame.part, Part::Method(_)))
+                frame.entity == entity && (!methods || frame.is_method())
             })
         };
         self.waits.enter(me, awaits, is_inside).ok()?;
@@ -59,8 +60,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let token = self.slab.open(callee).ok_or(InvokeError::InvalidHandle)?;
         let frames = &local.record().state.frames;
         frames.reserve().map_err(|_| InvokeError::OutOfMemory)?;
-        let stripe = code::stripe();
-        let mut again = false;
+        let (mut stripe, mut again) = (code::stripe(), false);
         loop {
             let blocker = {
                 let pin = local.pin();
@@ -70,30 +70,34 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
                 let code = code.ok_or(InvokeError::NoMethods)?;
                 match code.rundown.enter(stripe, again) {
                     Ok(()) => {
-                        frames.push(Frame { entity: token, part: Part::Method(stripe) });
+                        frames.push(Frame::new(token, Part::Method(stripe)));
                         return Ok(token);
                     }
                     Err(Refused::Closed) => return Err(InvokeError::InvalidHandle),
                     Err(Refused::Blocked) => code.blocker.load(Ordering::Relaxed),
                 }
             };
-            again = self.await_resumption(local, token, stripe, blocker)?;
+            if let Some(inside) = self.await_resumption(local, token, stripe, blocker)? {
+                // The same: a blocker that looks at one stripe after the other must find it there.
+                (stripe, again) = (inside, true);
+            }
         }
     }
 
-    /// Sleeps until the methods are not blocked by `blocker` any more. `true`: the thread is inside them
-    /// already and need not wait.
+    /// Sleeps until the methods are not blocked by `blocker` any more. A stripe: the thread is inside them
+    /// already, by way of that, and need not wait.
     fn await_resumption(
         &self,
         local: &Local<Member>,
         token: Token,
         stripe: usize,
         blocker: usize,
-    ) -> Result<bool, InvokeError> {
+    ) -> Result<Option<usize>, InvokeError> {
         let (me, shared) = (thread_token(), local.shared());
-        let inside = |frame: Frame| frame.entity == token && matches!(frame.part, Part::Method(_));
-        if code::has_frame(shared, me, inside) {
-            return Ok(true);
+        let inside =
+            code::find_frame(shared, me, |frame| frame.entity == token && frame.is_method());
+        if let Some(Frame { part: Part::Method(stripe), .. }) = inside {
+            return Ok(Some(stripe));
         }
         if blocker == me || shared.is_inside() {
             return Err(InvokeError::WouldDeadlock);
@@ -107,23 +111,29 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
                 let pin = local.pin();
                 self.slab.get(token, &pin).is_some()
                     && self.slab.attachments.get(token.slot()).is_some_and(|code| {
-                        let same = code.blocker.load(Ordering::Relaxed) == blocker;
-                        same && code.rundown.is_blocked(stripe)
+                        // In this order: see `Rundown::block`.
+                        code.rundown.is_blocked(stripe)
+                            && code.blocker.load(Ordering::Relaxed) == blocker
                     })
             };
             if !still {
-                return Ok(false);
+                return Ok(None);
             }
             bell.wait(heard);
         }
     }
 
-    /// Leaves the member's innermost frame if that is a method. `false`: it is not.
-    pub(crate) fn leave_methods(&self, local: &Local<Member>) -> bool {
+    /// Leaves the member's innermost method of those. `false`: there is none.
+    pub(crate) fn leave_methods(
+        &self,
+        local: &Local<Member>,
+        which: impl Fn(&Frame) -> bool,
+    ) -> bool {
         let frames = &local.record().state.frames;
-        let Some(frame) = frames.last() else { return false };
+        let Some(frame) = frames.take(|frame| frame.is_method() && which(frame)) else {
+            return false;
+        };
         let Part::Method(stripe) = frame.part else { return false };
-        frames.pop();
         let code = self.slab.attachments.get(frame.entity.slot());
         let code = code.expect("kept by the count that is given back here");
         let ended = code.rundown.leave(stripe);
@@ -138,7 +148,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     ) -> Result<(), BlockError> {
         let token = self.slab.open(handle).ok_or(BlockError::InvalidHandle)?;
         let (me, shared) = (thread_token(), local.shared());
-        let inside = |frame: Frame| frame.entity == token && matches!(frame.part, Part::Method(_));
+        local.record().state.frames.adopt();
+        let inside = |frame: &Frame| frame.entity == token && frame.is_method();
         if self.slab.get(token, &local.pin()).is_none() {
             return Err(BlockError::InvalidHandle);
         }
@@ -196,7 +207,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         } else {
             self.blocks.fetch_sub(1, Ordering::Relaxed);
             code.rundown.unblock();
-            self.bells.of(token).ring();
+            if !active(Mutant::ResumptionWakesNobody) {
+                self.bells.of(token).ring();
+            }
         }
         Ok(())
     }
@@ -226,6 +239,7 @@ impl<'p, T: Send + Sync, C: Config> Invocation<'p, T, C> {
     /// [`Participant::end_kept_invocation`](crate::Participant::end_kept_invocation), or until the
     /// participant goes. For callers whose frames may vanish without their destructors.
     pub fn keep(self) {
+        self.local.record().state.frames.keep(self.entity);
         std::mem::forget(self);
     }
 
@@ -246,7 +260,9 @@ impl<T: Send + Sync, C: Config> Deref for Invocation<'_, T, C> {
 
 impl<T: Send + Sync, C: Config> Drop for Invocation<'_, T, C> {
     fn drop(&mut self) {
-        self.registry.leave_methods(self.local);
+        // Not the innermost: guards may go in any order. Those of one entity are all alike.
+        let own = |frame: &Frame| frame.entity == self.entity && !frame.kept;
+        self.registry.leave_methods(self.local, own);
     }
 }
 

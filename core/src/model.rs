@@ -207,6 +207,17 @@ impl<T: Send + Sync, C: Config> Slab<T, C> {
         true
     }
 
+    /// As [`remove`](Slab::remove), and holds the object. Only while nobody else removes it.
+    pub fn remove_held(&self, seat: &Seat, token: u64) {
+        let gone = self.slab.unpublish(Token::from_bits(token), true).expect("nobody else does");
+        self.slab.retire(&seat.0, gone.slot, false, gone.references);
+    }
+
+    /// Ends the hold.
+    pub fn let_go(&self, seat: &Seat, token: u64) {
+        self.slab.let_go(&seat.0, Token::from_bits(token));
+    }
+
     /// Takes a counted reference.
     pub fn reference(&self, token: u64) -> bool {
         self.slab.reference(Token::from_bits(token), slab::MAX_REFERENCES).is_ok()
@@ -769,5 +780,30 @@ impl Bell {
     /// Wakes everybody.
     pub fn ring(&self) {
         self.0.ring();
+    }
+}
+
+/// The frames of one member.
+#[derive(Default)]
+pub struct Frames(crate::code::Frames);
+
+impl Frames {
+    /// Enters the methods of an entity.
+    pub fn enter(&self, entity: u32) {
+        self.0.reserve().expect("memory for a frame");
+        let part = crate::code::Part::Method(0);
+        self.0.push(crate::code::Frame::new(Token::new(0, entity), part));
+        self.0.keep(Token::new(0, entity));
+    }
+
+    /// Leaves the innermost.
+    pub fn leave(&self) -> bool {
+        self.0.take(|frame| frame.kept).is_some()
+    }
+
+    /// Whether the calling thread is inside that entity's, as far as this member is concerned.
+    pub fn is_inside(&self, entity: u32) -> bool {
+        let entity = Token::new(0, entity);
+        self.0.find(crate::sync::thread_token(), |frame| frame.entity == entity).is_some()
     }
 }

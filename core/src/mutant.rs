@@ -59,6 +59,14 @@ mutants! {
     UnpublishBlindly,
     /// The retired list is taken with a load and a store instead of a swap.
     SealWithoutSwap,
+    /// A hold is ended relaxed.
+    LetGoRelaxed,
+    /// A hold that ends frees the slot although its payload is not reclaimed yet.
+    LetGoFreesDead,
+    /// A release frees a slot that is still held.
+    ReleaseFreesHeld,
+    /// The end of a payload frees a slot that is still held.
+    SettleFreesHeld,
     // --- slab: directory and lists ---
     /// A page is published relaxed.
     PageRelaxed,
@@ -163,6 +171,35 @@ mutants! {
     UnblockRelaxed,
     /// A blocker sees that nobody is inside relaxed.
     QuietRelaxed,
+    /// Methods are blocked relaxed.
+    BlockRelaxed,
+    /// Whoever is refused because methods are blocked looks for the blocker without a fence.
+    RefuseWithoutFence,
+    // --- client code ---
+    /// Frames that were kept are changed by another thread without the list's lock.
+    FramesTakenBlindly,
+    /// The last part of a rundown that ends wakes nobody.
+    EndWakesNobody,
+    /// A deregistration wakes nobody who waits for blocked methods.
+    DepartureWakesNobody,
+    /// Methods that are resumed wake nobody.
+    ResumptionWakesNobody,
+    /// A wait is not looked at for a cycle.
+    WaitsBlindly,
+    /// The one who begins the events of an entity that went meanwhile does not end its part.
+    StarterForgetsPart,
+    /// Who publishes does not look for new listeners afterwards.
+    PublishWithoutLook,
+    /// Who departs does not look for new listeners afterwards.
+    WithdrawWithoutLook,
+    /// A departure is entered after the id was given up.
+    GivenUpBeforeTold,
+    /// The place of a registration in the journal is taken after it was published.
+    PublishedBeforePlace,
+    /// A courier moves on when it hands an event out, not when that ends.
+    ConsumedEarly,
+    /// A departure that completes later forgets that its own frame gave up the id.
+    GoneForgotten,
     // --- limits ---
     /// Credits are taken with a load and a store instead of a compare-exchange.
     CreditWithoutExchange,

@@ -315,7 +315,7 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
 
     /// Ends the innermost invocation that was [kept](Invocation::keep). Says whether there was one.
     pub fn end_kept_invocation(&self) -> bool {
-        self.registry.leave_methods(&self.local)
+        self.registry.leave_methods(&self.local, |frame| frame.kept)
     }
 
     /// See [`Registry::block_methods`].
@@ -408,8 +408,8 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
 
 impl<T: Send + Sync, C: Config> Drop for Participant<'_, T, C> {
     fn drop(&mut self) {
-        // What was kept and never ended, by a thread that is gone.
-        while self.end_kept_invocation() {}
+        // What was kept and never ended, by a thread that is gone, and guards that were leaked.
+        while self.registry.leave_methods(&self.local, |_| true) {}
     }
 }
 

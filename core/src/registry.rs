@@ -34,6 +34,7 @@ use crate::index::Taken;
 use crate::journal::Note;
 use crate::limits::{Credits, Limits};
 use crate::member::{self, Member};
+use crate::mutant::{Mutant, active};
 use crate::participant::{Flushing, Guard, Participant, Registration};
 use crate::reclamation::{Domain, Local};
 use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
@@ -381,7 +382,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let (token, audience) = (reserved.token(), &table.audience);
         let note = |kind| Note { kind, token, id, holds: false };
         let let_go = &mut |held| self.slab.let_go(local, held);
-        if audience.hint()
+        let place_first = !active(Mutant::PublishedBeforePlace);
+        if place_first
+            && audience.hint()
             && let Some(place) = audience.reserve()
         {
             self.slab.publish(reserved);
@@ -389,11 +392,12 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             return;
         }
         self.slab.publish(reserved);
-        if audience.someone_listens_now()
+        if !active(Mutant::PublishWithoutLook)
+            && audience.someone_listens_now()
             && let Some(place) = audience.reserve()
         {
             // Behind the reservation: if the entity is still there, its departure is told after us.
-            let here = self.slab.copy(token).is_some_and(|(_, live)| live);
+            let here = self.slab.copy(token).is_some_and(|(_, live)| live) || !place_first;
             let kind = if here { courier::REGISTERED } else { courier::NOTHING };
             audience.commit(place, note(kind), let_go);
         }
@@ -410,6 +414,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         if let Some(joining) = code.take_joining()
             && Audience::join(joining) == Paused::Closed
         {
+            if active(Mutant::StarterForgetsPart) {
+                return;
+            }
             // Deregistered meanwhile.
             let ended = code.rundown.end_part();
             drop(pin);
@@ -497,6 +504,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     }
 
     pub(crate) fn may_wait_as(&self, local: &Local<Member>) -> Result<(), WaitError> {
+        local.record().state.frames.adopt();
         if code::has_frame(local.shared(), thread_token(), |_| true) {
             return Err(WaitError::InsideClientCode);
         }

@@ -24,14 +24,15 @@
 //! looked at again (BLOCKED).
 //!
 //! *Orderings.* Leaving releases what was done inside; whoever sees the count at zero acquires it. The
-//! flags need nothing else: flag and count are one word, whose order decides whether an invoker came
-//! before the flag (then its count is seen) or after (then it sees the flag).
+//! flags need nothing else for that: flag and count are one word, whose order decides whether an invoker
+//! came before the flag (then its count is seen) or after (then it sees the flag). BLOCKED releases who
+//! blocked, which whoever is refused wants to know.
 //!
 //! *Progress.* Entering and leaving: lock-free. Closing: wait-free, as many steps as stripes. Waiting is
 //! the caller's.
 
 use crate::alloc::OutOfMemory;
-use crate::mutant::{Mutant, active, relaxed_if};
+use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded};
 
 const CLOSED: u64 = 1 << 63;
@@ -91,6 +92,8 @@ impl Rundown {
                 return Err(Refused::Closed);
             }
             if now & BLOCKED != 0 && !again && !active(Mutant::EnterBlocked) {
+                // Fence: partner is `block`; whoever blocked is seen.
+                fence_unless(Mutant::RefuseWithoutFence, Ordering::Acquire);
                 return Err(Refused::Blocked);
             }
             // Acquire: partner is `unblock`; what the blocker rearranged is seen.
@@ -168,7 +171,9 @@ impl Rundown {
     /// Keeps invokers out from now on. Under the entity's lock.
     pub(crate) fn block(&self) {
         for stripe in &self.stripes {
-            stripe.fetch_or(BLOCKED, Ordering::Relaxed);
+            // Release: partners are `enter`, where it refuses, and `is_blocked`: who is refused sees who
+            // blocked.
+            stripe.fetch_or(BLOCKED, relaxed_if(Mutant::BlockRelaxed, Ordering::Release));
         }
     }
 
@@ -190,6 +195,7 @@ impl Rundown {
 
     /// Whether [`enter`](Rundown::enter) would refuse for being blocked.
     pub(crate) fn is_blocked(&self, number: usize) -> bool {
-        self.stripe(number).load(Ordering::Relaxed) & (CLOSED | BLOCKED) == BLOCKED
+        // Acquire: partner is `block`.
+        self.stripe(number).load(Ordering::Acquire) & (CLOSED | BLOCKED) == BLOCKED
     }
 }

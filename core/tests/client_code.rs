@@ -170,10 +170,11 @@ fn blocked_methods_hold_invokers_until_resumed_or_gone() {
                 })
             })
             .collect();
-        scope.spawn(|| {
+        let refused = scope.spawn(|| {
             let _guard = registry.enter();
             assert_eq!(registry.invoke(callee, |_| ()), Err(InvokeError::WouldDeadlock));
         });
+        refused.join().unwrap();
         assert_eq!(through.load(Ordering::Relaxed), 0);
         // Any thread may resume.
         scope.spawn(|| assert_eq!(registry.resume_methods(callee), Ok(()))).join().unwrap();
@@ -441,4 +442,75 @@ fn a_refused_registration_leaves_no_listener() {
     assert_eq!(refused.unwrap_err().refusal, Refusal::AlreadyExists);
     assert_eq!(registry.statistics().listeners, 0);
     assert!(registry.register(entity(V4, 2), ()).is_ok());
+}
+
+#[test]
+fn guards_of_invocations_may_go_in_any_order() {
+    let registry = registry::<Arc<()>>();
+    let payloads = [Arc::new(()), Arc::new(())];
+    let handles = [1, 2].map(|id| exporting(&registry, id, payloads[id as usize - 1].clone()));
+    let participant = registry.join().unwrap();
+    let [one, other] = handles.map(|handle| participant.begin_invoke(handle).unwrap());
+    drop(one);
+    assert_eq!(participant.deregister(handles[0]), Ok(()), "nobody is inside");
+    assert_eq!(participant.deregister(handles[1]), Err(DeregisterError::WouldDeadlock));
+    assert_eq!(registry.deregister_later(handles[1]), Ok(()));
+    registry.collect();
+    assert_eq!(Arc::strong_count(&other), 2, "dropped while somebody is inside");
+    drop(other);
+    registry.flush().unwrap();
+    assert_eq!(payloads.map(|payload| Arc::strong_count(&payload)), [1, 1]);
+}
+
+#[test]
+fn ending_kept_invocations_leaves_guards_alone() {
+    let registry = registry::<()>();
+    let handles = [1, 2].map(|id| exporting(&registry, id, ()));
+    let participant = registry.join().unwrap();
+    participant.begin_invoke(handles[0]).unwrap().keep();
+    let guard = participant.begin_invoke(handles[1]).unwrap();
+    assert!(participant.end_kept_invocation());
+    assert!(!participant.end_kept_invocation());
+    assert_eq!(registry.deregister(handles[0]), Ok(()));
+    assert_eq!(registry.deregister(handles[1]), Err(DeregisterError::WouldDeadlock));
+    drop(guard);
+    assert_eq!(registry.deregister(handles[1]), Ok(()));
+}
+
+#[test]
+fn an_invocation_may_outlive_the_event_it_began_in() {
+    let registry = registry::<()>();
+    let queue = EventQueue::new();
+    let listener = listening(&registry, 1, (), &queue);
+    let callee = exporting(&registry, 2, ());
+    let participant = registry.join().unwrap();
+    while participant.herald_step() {}
+    let mut courier = participant.courier(&queue);
+    assert!(courier.next_event().is_some());
+    let invocation = participant.begin_invoke(callee).unwrap();
+    assert!(courier.next_event().is_none());
+    assert!(!participant.inside_membership_event());
+    assert_eq!(registry.deregister(listener), Ok(()));
+    assert_eq!(registry.deregister(callee), Err(DeregisterError::WouldDeadlock));
+    drop(invocation);
+    assert_eq!(registry.deregister(callee), Ok(()));
+}
+
+#[test]
+fn kept_invocations_go_with_their_participant_to_another_thread() {
+    let registry = registry::<()>();
+    let handles = [1, 2].map(|id| exporting(&registry, id, ()));
+    let participant = registry.join().unwrap();
+    participant.begin_invoke(handles[0]).unwrap().keep();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            assert_eq!(participant.deregister(handles[0]), Err(DeregisterError::WouldDeadlock));
+            drop(participant.begin_invoke(handles[1]).unwrap());
+            assert_eq!(participant.synchronize(), Err(WaitError::InsideClientCode));
+            assert!(participant.end_kept_invocation());
+            assert!(!participant.end_kept_invocation());
+            assert_eq!(participant.deregister(handles[0]), Ok(()));
+        });
+    });
+    assert_eq!(registry.deregister(handles[1]), Ok(()));
 }

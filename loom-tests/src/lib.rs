@@ -23,6 +23,7 @@
 //! | a timeout never comes (`Word`); its lock orders the sleeper behind the waker | loom has no time and no futex | `core/src/dispatch/tests.rs` |
 //! | a counter instead of an eventfd (`dispatch/queue.rs`) | no system calls | `core/src/dispatch/tests.rs` |
 //! | counts of `Arc`s in `dispatch` are std's | fewer executions; they free plain memory | – |
+//! | two stripes for an entity's methods (`code.rs`) | size | `core/tests/events.rs` |
 //! | groups of one line instead of four (`index/array.rs`) | size | `core/tests/properties.rs` |
 //! | a journal has blocks of two entries (`journal/mod.rs`) | size | `core/src/journal/tests.rs` |
 //! | an index array has a canary (`index/array.rs`) | loom does not see freed atomics | – |
@@ -31,7 +32,8 @@
 //! Never run: members of threads in the thread-local list (`member.rs`; `core/tests/registry.rs` and
 //! `stress.rs`), the side cells of the two largest ids (`registry.rs` there, `properties.rs`), growth of
 //! an index by parts (arrays of more than 256 cells: `registry.rs`, `stress.rs`), limits that
-//! change at run time, back-pressure, panicking drops (`registry.rs`).
+//! change at run time, back-pressure, panicking drops (`registry.rs`), the threads of a `Dispatcher`
+//! (`core/tests/events.rs`), listeners of several tables, slices of more than a few events.
 //! The lock in place of arc-swap orders the threads of the registry's models more than arc-swap
 //! does; orderings are therefore proved on the parts, which have no lock.
 //!
@@ -66,13 +68,21 @@
 //!   by itself.
 //! - `dispatch/audience.rs`, the fence of `commit` (release) before a note that is lost: needs memory to
 //!   run out, or a writer that is stopped while the journal goes round.
-//! - `slab/mod.rs`, `end_hold` (acquire and release): as `release`; no model of holds yet.
+//! - `rundown.rs`, `close` (acquire on the stripes, acquire and release on the parts): a deregistration
+//!   that finds nobody goes on to a grace period, whose fences acquire what `leave` released. It is
+//!   what the protocol says, also for what the caller does when it returns.
+//! - `rundown.rs`, `leave_to_own_frame` (release): what is released is acquired by the same thread.
+//! - `rundown.rs`, `is_blocked` (acquire): matters if the methods are blocked by a third thread just when
+//!   one who sleeps is woken, and then for the note of his wait alone.
+//! - `slab/attachments.rs` (acquire and release): what they publish are zero atomics, and those who find
+//!   an object have acquired its slot's word. Two who attach at once need them.
 //! - What `slab::release` does before the slot is used again (release): only load buffering could
 //!   break it. Its acquire has a mutant.
 #![cfg(rtm_loom)]
 
 mod canary;
 pub mod dispatch;
+pub mod events;
 pub mod index;
 pub mod journal;
 pub mod limits;
@@ -219,6 +229,30 @@ models! {
         close_later_against_invoke [PartRelaxed]
         block_against_invoke [EnterBlocked EnterRelaxed UnblockRelaxed QuietRelaxed]
         bell [ListenRelaxed RingRelaxed]
+        frames_handed_on [FramesTakenBlindly]
+        deregister_against_invoke [EnterClosed LeaveRelaxed EndWakesNobody]
+        deregister_later_against_invoke [EnterClosed PartRelaxed]
+        two_departures_against_invoke [EndWakesNobody]
+        block_and_resume_against_invoke [EnterBlocked ResumptionWakesNobody EndWakesNobody]
+        departure_against_blocked_invoke [DepartureWakesNobody]
+        later_departure_against_blocked_invoke [DepartureWakesNobody]
+        blocked_by_another [BlockRelaxed RefuseWithoutFence]
+        two_methods_that_deregister_each_other [WaitsBlindly]
+        blocker_against_blocked [WaitsBlindly]
+    }
+    events {
+        deregister_against_delivery [EndWakesNobody]
+        deregister_later_against_delivery []
+        deregister_inside_missed_event [GoneForgotten]
+        deregister_against_start [StarterForgetsPart]
+        registration_of_a_listener_against_another [PublishWithoutLook]
+        registration_of_a_listener_against_departure [WithdrawWithoutLook]
+        registration_against_departure [PublishedBeforePlace]
+        id_handed_on [GivenUpBeforeTold]
+        delivery_against_trim [ConsumedEarly]
+        hold_against_reclaim [LetGoRelaxed LetGoFreesDead SettleFreesHeld]
+        hold_against_release [ReleaseFreesHeld]
+        hold_against_reference []
     }
     limits {
         two_takers [CreditWithoutExchange]

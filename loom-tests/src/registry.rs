@@ -7,12 +7,12 @@ use rtm_core::{
 };
 use std::sync::Arc;
 
-type Models = Registry<Canary, Paired>;
-type Member = Participant<'static, Canary, Paired>;
+pub(crate) type Models = Registry<Canary, Paired>;
+pub(crate) type Member = Participant<'static, Canary, Paired>;
 
-const TABLE: TableKey = TableKey { instance: 0, family: AddressFamily::Inet };
+pub(crate) const TABLE: TableKey = TableKey { instance: 0, family: AddressFamily::Inet };
 
-fn info(id: u64) -> EntityInfo {
+pub(crate) fn info(id: u64) -> EntityInfo {
     EntityInfo { table: TABLE, id }
 }
 
@@ -31,21 +31,25 @@ impl World {
 }
 
 /// Runs `f` with a registry that outlives everything `f` makes.
-fn with(f: impl FnOnce(&'static Models)) {
+pub(crate) fn with(f: impl FnOnce(&'static Models)) {
     with_settings(Settings::default(), f);
 }
 
-fn with_settings(settings: Settings, f: impl FnOnce(&'static Models)) {
+pub(crate) fn with_settings(settings: Settings, f: impl FnOnce(&'static Models)) {
     let world = World::new(settings);
     f(world.registry());
 }
 
-fn register(member: &Member, id: u64, canary: Canary) -> Result<Handle, (Refusal, Canary)> {
+pub(crate) fn register(
+    member: &Member,
+    id: u64,
+    canary: Canary,
+) -> Result<Handle, (Refusal, Canary)> {
     let registered = member.register_handle(info(id), canary, DropBy::Writers);
     registered.map_err(|error| (error.refusal, error.payload))
 }
 
-fn flush(member: &Member) {
+pub(crate) fn flush(member: &Member) {
     let mut flushing = member.begin_flush().expect("outside");
     while flushing.next_departed().is_some() {}
 }

@@ -1,8 +1,10 @@
 //! The rundown of an entity's methods, and the bell that wakes those who wait for it.
 
-use crate::{explore, spawn};
+use crate::registry::{Member, flush, info, register, with};
+use crate::{Canary, Ledger, explore, spawn};
 use loom::cell::UnsafeCell;
-use rtm_core::model::{Bell, Rundown};
+use rtm_core::model::{Bell, Frames, Rundown};
+use rtm_core::{ClientCode, DeregisterError, DropBy, Handle, InvalidHandle, InvokeError};
 use std::sync::Arc;
 
 /// What invokers read and write, and whoever has waited for them changes: loom sees who is too early.
@@ -121,5 +123,238 @@ pub fn bell() {
             assert_eq!(shared.1.with(|value| unsafe { *value }), 1);
         }
         thread.join().unwrap();
+    });
+}
+
+// --- Whole registries ---
+
+type Entered = Result<(), InvokeError>;
+
+/// Registers an entity with methods.
+fn exporting(member: &Member, id: u64, canary: Canary) -> Handle {
+    let code = ClientCode { methods: true, events: None };
+    let registered = member.register_client(info(id), canary, DropBy::Writers, code);
+    registered.map_err(|error| error.refusal).expect("a registration")
+}
+
+/// Invokes and reads the payload.
+fn invoke(member: &Member, callee: Handle, id: u32) -> Entered {
+    let invocation = member.begin_invoke(callee)?;
+    assert_eq!(invocation.read(), id);
+    Ok(())
+}
+
+/// A member that comes to another thread with what it kept, while the first looks for its frames.
+pub fn frames_handed_on() {
+    explore(|| {
+        let frames = Arc::new(Frames::default());
+        frames.enter(1);
+        let other = frames.clone();
+        let thread = spawn(move || {
+            other.enter(2);
+            assert!(other.is_inside(1) && other.is_inside(2));
+            assert!(other.leave());
+            assert!(other.leave());
+            assert!(!other.leave());
+        });
+        assert!(!frames.is_inside(2));
+        thread.join().unwrap();
+        assert!(!frames.is_inside(1));
+    });
+}
+
+/// When a deregistration returns nobody is inside the methods, and the payload can go.
+pub fn deregister_against_invoke() {
+    explore(|| {
+        with(|registry| {
+            let ledger = Ledger::default();
+            let (one, other) = (registry.join().unwrap(), registry.join().unwrap());
+            let callee = exporting(&one, 7, ledger.canary(1));
+            let thread = spawn(move || {
+                let invoked = invoke(&other, callee, 1);
+                assert!(matches!(invoked, Ok(()) | Err(InvokeError::InvalidHandle)));
+                other
+            });
+            assert_eq!(one.deregister(callee), Ok(()));
+            assert_eq!(invoke(&one, callee, 1), Err(InvokeError::InvalidHandle));
+            one.collect();
+            let _other = thread.join().unwrap();
+            flush(&one);
+            assert_eq!(ledger.drops(1), 1);
+        });
+    });
+}
+
+/// A departure that does not wait is completed once, by whoever is last, and a flush waits for it.
+pub fn deregister_later_against_invoke() {
+    explore(|| {
+        with(|registry| {
+            let ledger = Ledger::default();
+            let (one, other) = (registry.join().unwrap(), registry.join().unwrap());
+            let callee = exporting(&one, 7, ledger.canary(1));
+            let thread = spawn(move || {
+                let invoked = invoke(&other, callee, 1);
+                assert!(matches!(invoked, Ok(()) | Err(InvokeError::InvalidHandle)));
+                other
+            });
+            assert_eq!(one.deregister_later(callee), Ok(()));
+            assert_eq!(one.deregister_later(callee), Err(InvalidHandle));
+            flush(&one);
+            assert_eq!(ledger.drops(1), 1, "a flush came back early");
+            assert!(register(&one, 7, ledger.canary(2)).is_ok(), "the id is not free");
+            let _other = thread.join().unwrap();
+            assert_eq!(one.statistics().live, 1);
+        });
+    });
+}
+
+/// Of two deregistrations, one that waits and one that does not, one wins; somebody is inside.
+pub fn two_departures_against_invoke() {
+    explore(|| {
+        with(|registry| {
+            let ledger = Ledger::default();
+            let (one, other) = (registry.join().unwrap(), registry.join().unwrap());
+            let callee = exporting(&one, 7, ledger.canary(1));
+            one.begin_invoke(callee).unwrap().keep();
+            let thread = spawn(move || {
+                let done = other.deregister(callee);
+                (done.is_ok(), other)
+            });
+            let later = one.deregister_later(callee).is_ok();
+            assert_eq!(ledger.drops(1), 0);
+            assert!(one.end_kept_invocation());
+            let (waited, _other) = thread.join().unwrap();
+            assert!(waited != later, "not exactly one won");
+            flush(&one);
+            assert_eq!(ledger.drops(1), 1);
+            assert!(one.is_idle());
+        });
+    });
+}
+
+/// Nobody is inside while methods are blocked; whoever comes meanwhile is let in when they are resumed.
+pub fn block_and_resume_against_invoke() {
+    explore(|| {
+        with(|registry| {
+            let ledger = Ledger::default();
+            let (one, other) = (registry.join().unwrap(), registry.join().unwrap());
+            let callee = exporting(&one, 7, ledger.canary(1));
+            let watched = Watched::new();
+            let seen = watched.clone();
+            let thread = spawn(move || {
+                let invocation = other.begin_invoke(callee).expect("let in");
+                // SAFETY: checked by loom.
+                seen.state[0].with_mut(|state| unsafe { *state += 1 });
+                drop(invocation);
+                other
+            });
+            assert_eq!(one.block_methods(callee), Ok(()));
+            // SAFETY: checked by loom.
+            watched.state[0].with_mut(|state| unsafe { *state += 1 });
+            assert_eq!(one.resume_methods(callee), Ok(()));
+            let _other = thread.join().unwrap();
+        });
+    });
+}
+
+fn departure_against_blocked(depart: impl Fn(&Member, Handle) -> bool + Send + Sync + 'static) {
+    explore(move || {
+        with(|registry| {
+            let ledger = Ledger::default();
+            let (one, other) = (registry.join().unwrap(), registry.join().unwrap());
+            let callee = exporting(&one, 7, ledger.canary(1));
+            assert_eq!(one.block_methods(callee), Ok(()));
+            let thread = spawn(move || {
+                assert_eq!(invoke(&other, callee, 1), Err(InvokeError::InvalidHandle));
+                other
+            });
+            assert!(depart(&one, callee));
+            let _other = thread.join().unwrap();
+            flush(&one);
+            assert_eq!(ledger.drops(1), 1);
+        });
+    });
+}
+
+/// A deregistration sends those away who wait for blocked methods.
+pub fn departure_against_blocked_invoke() {
+    departure_against_blocked(|member, callee| member.deregister(callee).is_ok());
+}
+
+/// So does one that does not wait.
+pub fn later_departure_against_blocked_invoke() {
+    departure_against_blocked(|member, callee| member.deregister_later(callee).is_ok());
+}
+
+/// Whoever blocked methods once and has resumed them waits for another who has blocked them since.
+pub fn blocked_by_another() {
+    explore(|| {
+        with(|registry| {
+            let ledger = Ledger::default();
+            let (one, other) = (registry.join().unwrap(), registry.join().unwrap());
+            let callee = exporting(&one, 7, ledger.canary(1));
+            assert_eq!(one.block_methods(callee), Ok(()));
+            assert_eq!(one.resume_methods(callee), Ok(()));
+            let thread = spawn(move || {
+                assert_eq!(other.block_methods(callee), Ok(()));
+                assert_eq!(other.resume_methods(callee), Ok(()));
+                other
+            });
+            assert_eq!(invoke(&one, callee, 1), Ok(()));
+            let _other = thread.join().unwrap();
+        });
+    });
+}
+
+/// Of two methods that deregister each other's entity one is refused, and neither waits for ever.
+pub fn two_methods_that_deregister_each_other() {
+    explore(|| {
+        with(|registry| {
+            let ledger = Ledger::default();
+            let members = [registry.join().unwrap(), registry.join().unwrap()];
+            let handles = [1, 2].map(|id| exporting(&members[0], id.into(), ledger.canary(id)));
+            let [one, other] = members;
+            one.begin_invoke(handles[0]).unwrap().keep();
+            let thread = spawn(move || {
+                let done =
+                    other.begin_invoke(handles[1]).map(|_inside| other.deregister(handles[0]));
+                (done, other)
+            });
+            let mine = one.deregister(handles[1]);
+            assert!(one.end_kept_invocation());
+            let (theirs, _other) = thread.join().unwrap();
+            let deadlock = DeregisterError::WouldDeadlock;
+            match (mine, theirs) {
+                (Ok(()), Ok(Err(error))) => assert_eq!(error, deadlock),
+                (Ok(()), theirs) => assert_eq!(theirs, Err(InvokeError::InvalidHandle)),
+                (Err(error), theirs) => assert_eq!((error, theirs), (deadlock, Ok(Ok(())))),
+            }
+        });
+    });
+}
+
+/// One who has blocked methods deregisters an entity whose method waits for them to be resumed.
+pub fn blocker_against_blocked() {
+    explore(|| {
+        with(|registry| {
+            let ledger = Ledger::default();
+            let (one, other) = (registry.join().unwrap(), registry.join().unwrap());
+            let blocked = exporting(&one, 1, ledger.canary(1));
+            let caller = exporting(&one, 2, ledger.canary(2));
+            assert_eq!(one.block_methods(blocked), Ok(()));
+            other.begin_invoke(caller).unwrap().keep();
+            let thread = spawn(move || {
+                // The frame is this thread's from its first call on.
+                let invoked = invoke(&other, blocked, 1);
+                assert!(other.end_kept_invocation());
+                (invoked, other)
+            });
+            let departed = one.deregister(caller);
+            assert_eq!(one.resume_methods(blocked), Ok(()));
+            let (invoked, _other) = thread.join().unwrap();
+            assert!(departed.is_ok() || departed == Err(DeregisterError::WouldDeadlock));
+            assert!(invoked.is_ok() || invoked == Err(InvokeError::WouldDeadlock));
+            assert!(departed.is_ok() || invoked.is_ok(), "both were refused");
+        });
     });
 }

@@ -362,10 +362,14 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             let last = now.references() == 0;
             let (next, free) = match now.state() {
                 State::Ghost if last => (self.freed(token.slot(), now), true),
+                State::Dead if last && active(Mutant::LetGoFreesDead) => {
+                    (self.freed(token.slot(), now), true)
+                }
                 _ => (Word(now.0 & !HELD), false),
             };
             // AcqRel: as in `release`.
-            match word.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {
+            let order = relaxed_if(Mutant::LetGoRelaxed, Ordering::AcqRel);
+            match word.compare_exchange_weak(now.0, next.0, order, Ordering::Relaxed) {
                 Ok(_) => return free,
                 Err(seen) => now = Word(seen),
             }
@@ -403,7 +407,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             }
             let last = now.references() == 1;
             let (next, released) = match now.state() {
-                State::Ghost if last && !now.is_held() => {
+                State::Ghost if last && (!now.is_held() || active(Mutant::ReleaseFreesHeld)) => {
                     (self.freed(token.slot(), now), Released::Last { free: true })
                 }
                 State::Dead if last && active(Mutant::ReleaseFreesDead) => {

@@ -289,8 +289,12 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         let mut now = Word(word.load(Ordering::Relaxed));
         let next = loop {
             debug_assert_eq!(now.state(), State::Dead);
-            let next =
-                if !now.is_kept() { self.freed(slot, now) } else { now.with_state(State::Ghost) };
+            let unheld = active(Mutant::SettleFreesHeld) && now.references() == 0;
+            let next = if !now.is_kept() || unheld {
+                self.freed(slot, now)
+            } else {
+                now.with_state(State::Ghost)
+            };
             // AcqRel: partner is `release`, whichever of us comes second frees the slot.
             let order = relaxed_if(Mutant::SettleRelaxed, Ordering::AcqRel);
             match word.compare_exchange_weak(now.0, next.0, order, Ordering::Relaxed) {
