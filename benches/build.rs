@@ -3,7 +3,12 @@
 fn main() {
     for (name, via_table) in [("rtm_load_direct", false), ("rtm_load_table", true)] {
         let mut build = cc::Build::new();
-        build.file("c/load.c").include("../include").std("c11").opt_level(2).warnings(true);
+        build
+            .files(["c/load.c", "c/client.c", "c/listen.c"])
+            .include("../include")
+            .std("c11")
+            .opt_level(2)
+            .warnings(true);
         if via_table {
             build.define("LOAD_VIA_TABLE", None);
         }

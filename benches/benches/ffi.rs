@@ -1,6 +1,9 @@
 //! The C ABI's hot calls, from Rust through the exported functions (linked in; what the boundary
 //! costs, without the call through a dynamic library).
 
+mod common;
+
+use common::in_threads;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rtm::*;
 use std::hint::black_box;
@@ -8,9 +11,20 @@ use std::ptr;
 
 const ENTITIES: usize = 1000;
 
+unsafe extern "C" fn method(
+    _: RTM_ENTITY_HANDLE,
+    _: RTM_ENTITY_HANDLE,
+    _: *mut RTM_ENTITY_METHOD_INPUT,
+    output: *mut RTM_ENTITY_METHOD_OUTPUT,
+) {
+    // SAFETY: the library's record for this method.
+    unsafe { (*output).OutputSize = 0 };
+}
+
 fn bench(criterion: &mut Criterion) {
     let mut handles = Vec::new();
     for id in 0..ENTITIES as u64 {
+        let mut methods = RTM_ENTITY_EXPORT_METHODS { NumMethods: 1, Methods: [Some(method)] };
         let mut info = RTM_ENTITY_INFO {
             RtmInstanceId: 0,
             AddressFamily: libc::AF_INET as u16,
@@ -28,7 +42,7 @@ fn bench(criterion: &mut Criterion) {
         let code = unsafe {
             RtmxRegisterEntity(
                 &mut info,
-                ptr::null_mut(),
+                &mut methods,
                 None,
                 0,
                 context,
@@ -117,15 +131,37 @@ fn bench(criterion: &mut Criterion) {
             code
         });
     });
+    group.throughput(Throughput::Elements(1));
+    let (caller, callee) = (handles[0].addr(), handles[ENTITIES / 2].addr());
+    for threads in [1, 2] {
+        group.bench_function(format!("RtmInvokeMethod/{threads}"), |bencher| {
+            bencher.iter_custom(|iterations| {
+                in_threads(threads, iterations, |iterations| {
+                    for _ in 0..iterations {
+                        assert_eq!(invoke(caller, callee), NO_ERROR);
+                    }
+                })
+            });
+        });
+    }
     group.finish();
+}
+
+/// Invokes the method, once.
+fn invoke(caller: usize, callee: usize) -> DWORD {
+    let mut input = RTM_ENTITY_METHOD_INPUT { MethodType: 1, InputSize: 0, InputData: [0] };
+    let mut output =
+        RTM_ENTITY_METHOD_OUTPUT { MethodType: 0, MethodStatus: 0, OutputSize: 0, OutputData: [0] };
+    let mut size = size_of_val(&output) as u32;
+    let (caller, callee) =
+        (ptr::without_provenance_mut(caller), ptr::without_provenance_mut(callee));
+    // SAFETY: all pointers lead to locals.
+    unsafe { RtmInvokeMethod(caller, callee, &mut input, &mut size, &mut output) }
 }
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .warm_up_time(std::time::Duration::from_millis(300))
-        .measurement_time(std::time::Duration::from_millis(1500))
-        .sample_size(20);
+    config = common::config();
     targets = bench
 }
 criterion_main!(benches);

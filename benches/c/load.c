@@ -1,62 +1,28 @@
 #define _GNU_SOURCE
-#include "load.h"
-#include "rtmv2.h"
+#include "tools.h"
 
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #ifdef LOAD_VIA_TABLE
-#define FN(name) load_table_##name
-/* In the order of `SYMBOLS` in via_c.rs. */
-static struct {
-    DWORD (*RtmxRegisterEntity)(PRTM_ENTITY_INFO, PRTM_ENTITY_EXPORT_METHODS, RTM_EVENT_CALLBACK, BOOL,
-                                PVOID, RTMX_CLEANUP, RTMX_QUEUE_HANDLE, PRTM_REGN_PROFILE, PRTM_ENTITY_HANDLE);
-    DWORD (*RtmDeregisterEntity)(RTM_ENTITY_HANDLE);
-    DWORD (*RtmGetRegisteredEntities)(RTM_ENTITY_HANDLE, PUINT, PRTM_ENTITY_HANDLE, PRTM_ENTITY_INFO);
-    DWORD (*RtmReleaseEntities)(RTM_ENTITY_HANDLE, UINT, PRTM_ENTITY_HANDLE);
-    DWORD (*RtmGetEntityInfo)(RTM_ENTITY_HANDLE, RTM_ENTITY_HANDLE, PRTM_ENTITY_INFO);
-    DWORD (*RtmxEnter)(void);
-    DWORD (*RtmxLeave)(void);
-    DWORD (*RtmxQuiescent)(void);
-    DWORD (*RtmxGetContext)(RTM_ENTITY_HANDLE, PVOID *);
-    DWORD (*RtmxGetContexts)(UINT, PRTM_ENTITY_HANDLE, PVOID *, PUINT);
-    DWORD (*RtmxFlush)(void);
-    DWORD (*RtmxShutdown)(void);
-    DWORD (*RtmxGetStatistics)(PRTMX_STATISTICS, UINT);
-    const char *(*RtmxErrorText)(DWORD);
-} api;
-#define RTM(name) api.name
-void load_table_set(const void *functions) { memcpy(&api, functions, sizeof api); }
-#else
-#define FN(name) load_##name
-#define RTM(name) name
+struct load_api load_table_api;
+void load_table_set(const void *functions) {
+    memcpy(&load_table_api, functions, sizeof load_table_api);
+}
 #endif
 
 enum { BLOCK = 64, QUARANTINE = 8192 };
-#define ALIVE UINT64_C(0x616c697665212121)
-#define CLEANED UINT64_C(0x636c65616e656421)
-
-/* What a client would keep for its entity. */
-struct context {
-    uint64_t state;
-    uint32_t entity;
-    uint32_t asn;
-    uint32_t prefixes;
-    uint64_t serial;
-    struct load *load;
-};
 
 /* Cleaned contexts are freed some time later, so that a reader that is shown one can tell. */
 static struct context *quarantine[QUARANTINE];
 static uint64_t quarantined;
 
-static void violate(struct load *load, const char *format, ...) {
+void violate(struct load *load, const char *format, ...) {
     va_list arguments;
-    if (__atomic_exchange_n(&load->violated, 1, __ATOMIC_RELAXED) == 0) {
+    uint32_t fine = 0;
+    if (__atomic_compare_exchange_n(&load->violated, &fine, 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
         va_start(arguments, format);
         vsnprintf(load->violation, sizeof load->violation, format, arguments);
         va_end(arguments);
@@ -84,72 +50,6 @@ static void empty_quarantine(void) {
     }
 }
 
-static uint64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t draw(struct load_worker *worker) {
-    uint64_t x = worker->random;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return worker->random = x;
-}
-
-static uint32_t draw_below(struct load_worker *worker, uint32_t bound) {
-    return (uint32_t)((draw(worker) >> 32) * bound >> 32);
-}
-
-/* One operation took so long, the clock included. */
-static void sample(struct load_worker *worker, enum load_kind kind, uint64_t ns) {
-    ns = ns > worker->load->timer_ns ? ns - worker->load->timer_ns : 0;
-    if (ns > worker->max_ns[kind]) {
-        worker->max_ns[kind] = ns;
-    }
-    unsigned bucket;
-    if (ns < LOAD_STEPS) {
-        bucket = (unsigned)ns;
-    } else {
-        unsigned power = 63u - (unsigned)__builtin_clzll(ns);
-        bucket = (power - 3) * LOAD_STEPS + (unsigned)(ns >> (power - 4)) % LOAD_STEPS;
-    }
-    worker->histogram[kind][bucket < LOAD_BUCKETS ? bucket : LOAD_BUCKETS - 1]++;
-}
-
-static void count(struct load_worker *worker, enum load_kind kind, uint64_t operations) {
-    __atomic_store_n(&worker->operations[kind], worker->operations[kind] + operations,
-                     __ATOMIC_RELAXED);
-}
-
-static void block(struct load_worker *worker, enum load_kind kind, uint64_t operations, uint64_t ns) {
-    worker->block_ns[kind] += ns;
-    worker->block_ops[kind] += operations;
-    count(worker, kind, operations);
-}
-
-static int stopped(const struct load *load) {
-    return (int)__atomic_load_n(&load->stop, __ATOMIC_RELAXED);
-}
-
-static RTM_ENTITY_HANDLE to_handle(uint64_t bits) { return (RTM_ENTITY_HANDLE)(uintptr_t)bits; }
-
-static uint64_t on_board(const struct load *load, uint32_t entity) {
-    return __atomic_load_n(&load->handles[entity], __ATOMIC_ACQUIRE);
-}
-
-static RTM_ENTITY_INFO info_of(const struct load *load, uint32_t entity) {
-    const struct load_identity *identity = &load->identities[entity];
-    RTM_ENTITY_INFO info;
-    memset(&info, 0, sizeof info);
-    info.RtmInstanceId = identity->instance;
-    info.AddressFamily = identity->family;
-    info.EntityId.EntityProtocolId = 14; /* BGP */
-    info.EntityId.EntityInstanceId = identity->asn;
-    return info;
-}
-
 /* Registers an entity and puts its handle on the board. The caller owns the entity. */
 static DWORD register_entity(struct load_worker *worker, uint32_t entity) {
     struct load *load = worker->load;
@@ -161,17 +61,23 @@ static DWORD register_entity(struct load_worker *worker, uint32_t entity) {
     context->entity = entity;
     context->asn = load->identities[entity].asn;
     context->prefixes = load->identities[entity].prefixes;
+    context->blocked = 0;
     context->serial = ++worker->created;
     context->load = load;
     RTM_ENTITY_INFO info = info_of(load, entity);
     RTM_REGN_PROFILE profile;
     RTM_ENTITY_HANDLE handle;
-    DWORD code =
-        RTM(RtmxRegisterEntity)(&info, NULL, NULL, FALSE, context, cleanup, NULL, &profile, &handle);
+    PRTM_ENTITY_EXPORT_METHODS methods = is_callee(load, entity) ? callee_methods() : NULL;
+    DWORD code = RTM(RtmxRegisterEntity)(&info, methods, NULL, FALSE, context, cleanup, NULL,
+                                         &profile, &handle);
     if (code != NO_ERROR) {
         worker->created--;
         free(context);
         return code;
+    }
+    if (methods != NULL) {
+        __atomic_store_n(&load->contexts[entity], (uint64_t)(uintptr_t)context, __ATOMIC_RELAXED);
+        __atomic_store_n(&load->gates[entity], to_bits(handle), __ATOMIC_RELEASE);
     }
     __atomic_store_n(&load->handles[entity], (uint64_t)(uintptr_t)handle, __ATOMIC_RELEASE);
     return NO_ERROR;
@@ -340,6 +246,32 @@ void FN(reader)(struct load_worker *worker) {
     RTM(RtmxLeave)();
 }
 
+/* Deregisters an entity that the caller owns. */
+static DWORD deregister_entity(struct load_worker *worker, uint32_t entity, RTM_ENTITY_HANDLE handle) {
+    struct load *load = worker->load;
+    int callee = is_callee(load, entity);
+    if (callee && draw(worker) % 4 == 0) {
+        block_callee(worker, entity, handle);
+    }
+    uint64_t begin = now_ns();
+    DWORD code = RTM(RtmDeregisterEntity)(handle);
+    while (callee && code == ERROR_POSSIBLE_DEADLOCK) {
+        /* Somebody inside the callee waits, by way of others, for us to resume it. */
+        struct context *context = (struct context *)(uintptr_t)load->contexts[entity];
+        __atomic_store_n(&context->blocked, 0, __ATOMIC_RELEASE);
+        RTM(RtmBlockMethods)(handle, NULL, 0, RTM_RESUME_METHODS);
+        sched_yield();
+        code = RTM(RtmDeregisterEntity)(handle);
+    }
+    enum load_kind kind = callee ? LOAD_RUNDOWN : LOAD_DEREGISTER;
+    sample(worker, kind, now_ns() - begin);
+    count(worker, kind, 1);
+    if (callee) {
+        __atomic_store_n(&load->gates[entity], 0, __ATOMIC_RELEASE);
+    }
+    return code;
+}
+
 /* Deregisters and re-registers random entities. */
 void FN(churner)(struct load_worker *worker) {
     struct load *load = worker->load;
@@ -347,7 +279,9 @@ void FN(churner)(struct load_worker *worker) {
     RTM_ENTITY_HANDLE ignored;
     uint64_t begin;
     while (!stopped(load)) {
-        uint32_t entity = draw_below(worker, load->entities);
+        /* Where callers are, rather what they call. */
+        int hot = callee_groups(load) != 0 && draw(worker) % 8 == 0;
+        uint32_t entity = hot ? draw_callee(worker, 1) : draw_below(worker, load->entities);
         if (entity % load->permanent_stride < 2) {
             continue;
         }
@@ -355,13 +289,10 @@ void FN(churner)(struct load_worker *worker) {
         if (handle == 0) {
             continue;
         }
-        begin = now_ns();
-        DWORD code = RTM(RtmDeregisterEntity)(to_handle(handle));
-        sample(worker, LOAD_DEREGISTER, now_ns() - begin);
+        DWORD code = deregister_entity(worker, entity, to_handle(handle));
         if (code != NO_ERROR) {
             violate(load, "deregistering entity %u: %s", entity, RTM(RtmxErrorText)(code));
         }
-        count(worker, LOAD_DEREGISTER, 1);
         if (RTM(RtmDeregisterEntity)(to_handle(handle)) != ERROR_INVALID_HANDLE) {
             violate(load, "entity %u was deregistered twice", entity);
         }
@@ -394,7 +325,8 @@ void FN(churner)(struct load_worker *worker) {
             uint32_t taken = draw_below(worker, load->entities);
             taken -= taken % load->permanent_stride;
             RTM_ENTITY_INFO info = info_of(load, taken);
-            code = RTM(RtmxRegisterEntity)(&info, NULL, NULL, FALSE, NULL, NULL, NULL, &profile, &ignored);
+            code = RTM(RtmxRegisterEntity)(&info, NULL, NULL, FALSE, NULL, NULL, NULL, &profile,
+                                           &ignored);
             if (code == NO_ERROR) {
                 violate(load, "the id of entity %u was given out twice", taken);
             }
@@ -413,7 +345,7 @@ void FN(enumerator)(struct load_worker *worker) {
         expected += entity % load->permanent_stride < 2 && identity->family == table->family &&
                     identity->instance == table->instance;
     }
-    UINT capacity = load->entities + 16;
+    UINT capacity = load->entities + load->listeners + 16;
     RTM_ENTITY_HANDLE *handles = calloc(capacity, sizeof *handles);
     RTM_ENTITY_INFO *infos = calloc(capacity, sizeof *infos);
     uint8_t *seen = calloc(load->entities, 1);
@@ -436,6 +368,9 @@ void FN(enumerator)(struct load_worker *worker) {
         memset(seen, 0, load->entities);
         uint32_t permanent = 0;
         for (UINT i = 0; i < listed; i++) {
+            if (infos[i].EntityId.EntityProtocolId != 14) {
+                continue; /* a listener */
+            }
             uint32_t low = 0, high = load->entities / 2;
             uint32_t asn = infos[i].EntityId.EntityInstanceId;
             while (low < high) {
@@ -495,6 +430,9 @@ void FN(finish)(struct load_worker *worker, uint64_t created) {
     }
     RTMX_STATISTICS statistics;
     RTM(RtmxGetStatistics)(&statistics, sizeof statistics);
+    if (statistics.Listeners != 0) {
+        violate(load, "%llu listeners are left", (unsigned long long)statistics.Listeners);
+    }
     if (statistics.Live != 0 || statistics.Referenced != 0 || statistics.Retired != 0 ||
         statistics.Registered != statistics.Deregistered) {
         violate(load, "left over: %llu live, %llu referenced, %llu retired",
@@ -510,6 +448,7 @@ void FN(finish)(struct load_worker *worker, uint64_t created) {
         RTM(RtmxLeave)();
         judge_stale(load, load->stale[2 * i], entity, code);
     }
+    delete_queue(load);
     code = RTM(RtmxShutdown)();
     if (code != NO_ERROR) {
         violate(load, "shutting down: %s", RTM(RtmxErrorText)(code));

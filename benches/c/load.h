@@ -3,10 +3,17 @@
  * done right. Compiled twice: calling the library directly (linked in), and through a table of functions
  * that were looked up in the shared library (LOAD_VIA_TABLE).
  *
+ * load.c: those that resolve, re-register and list. client.c: those that invoke. listen.c: those that
+ * are told. tools.h: what they share.
+ *
  * The board. Entity i's handle stands in handles[i] while it is registered, and 0 otherwise. A churner
  * owns entity i from the moment it has exchanged the handle for 0 until it puts a new one there. So a
  * handle that is on the board before and after a look-up belongs to an entity that was registered all
  * the while, and the look-up must succeed.
+ *
+ * Gates. Callees are entities that export a method. gates[i] is the callee's handle while its methods may
+ * run: from before it is on the board until its deregistration has returned. A method that finds anything
+ * else there runs when it must not. contexts[i] is the callee's context, which must be alive meanwhile.
  */
 #ifndef RTM_LOAD_H
 #define RTM_LOAD_H
@@ -22,6 +29,12 @@ enum load_kind {
     LOAD_REGISTER,
     LOAD_DEREGISTER,
     LOAD_ENUMERATE,  /* one entity listed, referenced and released */
+    LOAD_INVOKE,
+    LOAD_BLOCK,      /* block and resume */
+    LOAD_RUNDOWN,    /* deregister a callee */
+    LOAD_TOLD_QUEUE, /* one event dispatched by the load's own thread */
+    LOAD_TOLD_POOL,  /* one event told by a thread of the library's */
+    LOAD_WAKE,       /* from the begin of a registration until all listeners have been told, all asleep */
     LOAD_KINDS
 };
 
@@ -35,14 +48,33 @@ struct load_identity {
     uint32_t prefixes;
 };
 
+/* What a listener has been told. */
+struct load_tally {
+    uint64_t told;
+    uint64_t missed;
+    uint64_t rounds; /* registrations */
+    uint64_t padding[5];
+};
+
 struct load {
     const struct load_identity *identities;
     uint64_t *handles;
     uint64_t *stale;           /* pairs: handle, entity */
+    uint64_t *gates;
+    uint64_t *contexts;
+    const uint32_t *by_asn;    /* hash table of the first instance: entity / 2 + 1 */
+    struct load_tally *tallies;
     uint32_t entities;
     uint32_t permanent_stride; /* every so many entities one is never deregistered */
     uint32_t stale_mask;
     uint32_t stop;
+    uint32_t quiet;            /* all but the listeners' threads have ended */
+    uint32_t settled;          /* the listeners are gone */
+    uint32_t first_instance;   /* entities of the first instance, in front */
+    uint32_t by_asn_bits;
+    uint32_t listeners;
+    uint32_t invokers;
+    uint64_t journal;          /* events that are kept for slow listeners; 0: the default */
     uint64_t stale_count;
     uint64_t cleaned;
     uint64_t timer_ns;         /* what reading the clock twice costs */

@@ -1,9 +1,15 @@
 //! rtm-load: drives the registry on real input and checks that nothing goes wrong.
 //!
-//! The workers and their checks are written twice: in C (`c/load.c`), which reaches the library as a
-//! daemon does, and in Rust (`via_rust.rs`) over the core. This module has what both share, makes the
-//! threads, shows progress and reports.
+//! The workers and their checks are written twice: in C (the folder `c`), which reaches the library as a
+//! daemon does, and in Rust (`via_rust`) over the core. This module makes the threads, shows progress and
+//! reports; `layout` has what the workers share.
+//!
+//! *Phases.* All entities are registered; the threads work until the time is over (`stop`); when all but
+//! the listeners' threads have ended (`quiet`), every listener must be told of what was left, and the
+//! accounts are closed (`settled`); everything is deregistered and nothing may be left. A watchdog ends a
+//! run in which a phase does not end: a wait that nobody ends is a violation too.
 
+mod layout;
 pub mod options;
 mod report;
 mod via_c;
@@ -11,103 +17,19 @@ mod via_rust;
 
 use crate::input::{self, Origin};
 use indicatif::{ProgressBar, ProgressStyle};
+use layout::{
+    BATCH, DEREGISTER, ENUMERATE, HELD, INFO, INVOKE, Identity, KINDS, LOOKUP, RUNDOWN, STALE,
+    STALE_KEPT, Shared, TOLD_POOL, TOLD_QUEUE, Tally, Worker,
+};
 use options::{Options, Via};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Kinds of operation, in the order of the C workers.
-pub const KINDS: [&str; 8] = [
-    "lookup, own section",
-    "lookup, held section",
-    "lookup, batch of 64",
-    "plain info copy",
-    "stale handle refused",
-    "register",
-    "deregister",
-    "enumerate, per entity",
-];
-pub(crate) const LOOKUP: usize = 0;
-pub(crate) const HELD: usize = 1;
-pub(crate) const BATCH: usize = 2;
-pub(crate) const INFO: usize = 3;
-pub(crate) const STALE: usize = 4;
-pub(crate) const REGISTER: usize = 5;
-pub(crate) const DEREGISTER: usize = 6;
-pub(crate) const ENUMERATE: usize = 7;
-
-pub(crate) const STEPS: usize = 16;
-pub(crate) const BUCKETS: usize = 40 * STEPS;
-/// One entity of this many is never deregistered, so that enumerations can be checked (two
-/// neighbours, one of each family).
-const PERMANENT_STRIDE: u32 = 16;
-/// Stale handles kept.
-const STALE_KEPT: u32 = 1 << 16;
-
-/// Who an entity is. Entities 2k and 2k + 1 are one AS in both families.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(crate) struct Identity {
-    pub(crate) instance: u16,
-    pub(crate) family: u16,
-    pub(crate) asn: u32,
-    pub(crate) prefixes: u32,
-}
-
-/// What the workers share, as C sees it.
-#[repr(C)]
-pub(crate) struct Shared {
-    pub(crate) identities: *const Identity,
-    pub(crate) handles: *const AtomicU64,
-    pub(crate) stale: *const AtomicU64,
-    pub(crate) entities: u32,
-    pub(crate) permanent_stride: u32,
-    pub(crate) stale_mask: u32,
-    pub(crate) stop: AtomicU32,
-    pub(crate) stale_count: AtomicU64,
-    pub(crate) cleaned: AtomicU64,
-    pub(crate) timer_ns: u64,
-    pub(crate) violated: AtomicU32,
-    pub(crate) violation: std::cell::UnsafeCell<[u8; 252]>,
-}
-
-// SAFETY: shared through atomics; `violation` is written once, before `violated` is released.
-unsafe impl Sync for Shared {}
-// SAFETY: as above.
-unsafe impl Send for Shared {}
-
-/// One thread's counts, as C sees them.
-#[repr(C)]
-pub(crate) struct Worker {
-    pub(crate) shared: *const Shared,
-    pub(crate) random: u64,
-    pub(crate) id: u32,
-    padding: u32,
-    pub(crate) operations: [AtomicU64; KINDS.len()],
-    pub(crate) block_ns: [u64; KINDS.len()],
-    pub(crate) block_ops: [u64; KINDS.len()],
-    pub(crate) max_ns: [u64; KINDS.len()],
-    pub(crate) created: u64,
-    pub(crate) refused: u64,
-    pub(crate) histogram: [[u64; BUCKETS]; KINDS.len()],
-}
-
-// SAFETY: a worker is used by its thread; others read `operations` only.
-unsafe impl Send for Worker {}
-// SAFETY: as above.
-unsafe impl Sync for Worker {}
-
-impl Worker {
-    fn new(shared: &Shared, id: u32, seed: u64) -> Box<Worker> {
-        // The histogram is too large for the stack.
-        let worker = Box::<Worker>::new_zeroed();
-        // SAFETY: all fields are numbers, atomics of numbers and a pointer that may be null.
-        let mut worker = unsafe { worker.assume_init() };
-        worker.shared = shared;
-        worker.id = id;
-        worker.random = (seed ^ u64::from(id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1);
-        worker
-    }
-}
+/// How long a phase may take that should take no time.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a run may take to end that has failed.
+const PATIENCE_WHEN_WRONG: Duration = Duration::from_secs(5);
 
 /// What a worker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,10 +37,17 @@ pub(crate) enum Role {
     Reader,
     Churner,
     Enumerator,
+    Invoker,
+    /// Registers the listeners and does their accounts.
+    Host,
+    /// Runs the events of those listeners that have a queue of their own.
+    Loop,
 }
 
 /// A way to the library.
 pub(crate) trait Drive: Sync {
+    /// Makes the listeners, which are not registered yet. Says what it lacks.
+    fn prepare(&self, shared: &Shared) -> Result<(), String>;
     /// Registers entities `first..last`.
     fn register_range(&self, worker: &mut Worker, first: u32, last: u32);
     /// Works until told to stop.
@@ -139,6 +68,7 @@ pub(crate) struct Figures {
     pub(crate) bytes: u64,
     pub(crate) index_bytes: u64,
     pub(crate) chunks: u64,
+    pub(crate) event_threads: u64,
 }
 
 /// Everything measured in a run.
@@ -152,6 +82,9 @@ pub(crate) struct Outcome {
     pub(crate) workers: Vec<Box<Worker>>,
     pub(crate) refused: u64,
     pub(crate) created: u64,
+    pub(crate) told: u64,
+    pub(crate) missed: u64,
+    pub(crate) rounds: u64,
     pub(crate) violation: Option<String>,
 }
 
@@ -238,14 +171,30 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
     let count = identities.len();
     let handles = atomics(count);
     let stale = atomics(2 * STALE_KEPT as usize);
+    let (gates, contexts) = (atomics(count), atomics(count));
+    let (by_asn, by_asn_bits) = layout::by_asn(identities);
+    let tallies: Vec<Tally> =
+        std::iter::repeat_with(Tally::default).take(options.listeners as usize).collect();
+    let first_instance = identities.iter().take_while(|identity| identity.instance == 0).count();
     let shared = Shared {
         identities: identities.as_ptr(),
         handles: handles.as_ptr(),
         stale: stale.as_ptr(),
+        gates: gates.as_ptr(),
+        contexts: contexts.as_ptr(),
+        by_asn: by_asn.as_ptr(),
+        tallies: tallies.as_ptr(),
         entities: count as u32,
-        permanent_stride: PERMANENT_STRIDE,
+        permanent_stride: layout::PERMANENT_STRIDE,
         stale_mask: STALE_KEPT - 1,
         stop: AtomicU32::new(0),
+        quiet: AtomicU32::new(0),
+        settled: AtomicU32::new(0),
+        first_instance: first_instance as u32,
+        by_asn_bits,
+        listeners: options.listeners,
+        invokers: options.invokers,
+        journal: options.journal.unwrap_or(0),
         stale_count: AtomicU64::new(0),
         cleaned: AtomicU64::new(0),
         timer_ns: timer_ns(),
@@ -254,16 +203,22 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
     };
     println!(
         "rtm-load: {count} entities ({} AS x 2 families), {} readers, {} churners, {} enumerators, \
-         {} s, via {}, seed {}",
+         {} listeners, {} invokers, {} s, via {}, seed {}",
         count / 2,
         options.readers,
         options.churners,
         options.enumerators,
+        options.listeners,
+        options.invokers,
         options.seconds,
         options.via.name(),
         options.seed,
     );
     let mut workers: Vec<Box<Worker>> = Vec::new();
+    if let Err(lacking) = drive.prepare(&shared) {
+        eprintln!("rtm-load: {lacking}");
+        std::process::exit(2);
+    }
 
     let begin = Instant::now();
     let loading = bar(count as u64, "registering [{bar:40}] {pos}/{len} {per_sec}");
@@ -280,38 +235,40 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
     let full = drive.figures();
     workers.push(first);
 
-    let roles = (std::iter::repeat_n(Role::Reader, options.readers as usize))
-        .chain(std::iter::repeat_n(Role::Churner, options.churners as usize))
-        .chain(std::iter::repeat_n(Role::Enumerator, options.enumerators as usize));
+    let listening = usize::from(options.listeners != 0);
+    let roles = [
+        (Role::Reader, options.readers as usize),
+        (Role::Churner, options.churners as usize),
+        (Role::Enumerator, options.enumerators as usize),
+        (Role::Invoker, options.invokers as usize),
+        (Role::Host, listening),
+        (Role::Loop, listening),
+    ];
+    let roles = roles.into_iter().flat_map(|(role, count)| std::iter::repeat_n(role, count));
     let mut running: Vec<(Role, Box<Worker>)> = roles
         .enumerate()
         .map(|(n, role)| (role, Worker::new(&shared, n as u32 + 1, options.seed)))
         .collect();
-    let begin = Instant::now();
-    std::thread::scope(|scope| {
-        let mut views: Vec<&[AtomicU64; KINDS.len()]> = Vec::new();
-        for (role, worker) in &mut running {
-            // SAFETY: the worker outlives the scope and changes these by atomic stores alone.
-            views.push(unsafe { &*std::ptr::from_ref(&worker.operations) });
-            let role = *role;
-            scope.spawn(move || drive.work(role, worker));
-        }
-        watch(drive, &shared, &options, &views, begin);
-        shared.stop.store(1, Ordering::Relaxed);
+    let watchdog = Watchdog::default();
+    let (run_seconds, last, created, refused) = std::thread::scope(|scope| {
+        scope.spawn(|| watchdog.watch(&shared));
+        let run_seconds = run_threads(drive, &shared, &options, &tallies, &watchdog, &mut running);
+        workers.extend(running.into_iter().map(|(_, worker)| worker));
+        let created = workers.iter().map(|worker| worker.created).sum();
+        let refused = workers.iter().map(|worker| worker.refused).sum();
+        let last = drive.figures();
+        watchdog.begin("everything was deregistered and cleaned up");
+        drive.finish(&mut workers[0], created);
+        watchdog.end();
+        (run_seconds, last, created, refused)
     });
-    let run_seconds = begin.elapsed().as_secs_f64();
-    workers.extend(running.into_iter().map(|(_, worker)| worker));
-
-    let created = workers.iter().map(|worker| worker.created).sum();
-    let refused = workers.iter().map(|worker| worker.refused).sum();
-    let last = drive.figures();
-    drive.finish(&mut workers[0], created);
-    let violation = (shared.violated.load(Ordering::Acquire) != 0).then(|| {
-        // SAFETY: all workers have ended.
-        let text = unsafe { &*shared.violation.get() };
-        let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
-        String::from_utf8_lossy(&text[..end]).into_owned()
-    });
+    let sum = |of: fn(&Tally) -> &AtomicU64| -> u64 {
+        tallies.iter().map(|tally| of(tally).load(Ordering::Relaxed)).sum()
+    };
+    let told = sum(|tally| &tally.told);
+    let own: u64 =
+        workers.iter().map(|worker| worker.operations[TOLD_QUEUE].load(Ordering::Relaxed)).sum();
+    workers[0].operations[TOLD_POOL].store(told.saturating_sub(own), Ordering::Relaxed);
     Outcome {
         options,
         entities: count as u32,
@@ -322,7 +279,94 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
         workers,
         refused,
         created,
-        violation,
+        told,
+        missed: sum(|tally| &tally.missed),
+        rounds: sum(|tally| &tally.rounds),
+        violation: shared.violation(),
+    }
+}
+
+/// Lets the threads work, and the listeners hear the rest. How long they worked.
+fn run_threads(
+    drive: &dyn Drive,
+    shared: &Shared,
+    options: &Options,
+    tallies: &[Tally],
+    watchdog: &Watchdog,
+    running: &mut [(Role, Box<Worker>)],
+) -> f64 {
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let mut views: Vec<&[AtomicU64; KINDS.len()]> = Vec::new();
+        let mut threads = Vec::new();
+        for (role, worker) in running {
+            // SAFETY: the worker outlives the scope and changes these by atomic stores alone.
+            views.push(unsafe { &*std::ptr::from_ref(&worker.operations) });
+            let role = *role;
+            let thread = scope.spawn(move || drive.work(role, worker));
+            if !matches!(role, Role::Host | Role::Loop) {
+                threads.push(thread);
+            }
+        }
+        watch(drive, shared, options, &views, tallies, begin);
+        shared.stop.store(1, Ordering::Relaxed);
+        watchdog.begin("all threads had ended");
+        for thread in threads {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+        let run_seconds = begin.elapsed().as_secs_f64();
+        shared.quiet.store(1, Ordering::Release);
+        watchdog.begin("all listeners had been told everything");
+        run_seconds
+    })
+}
+
+/// Ends the program when a phase takes too long: what hangs does not come back to say so.
+#[derive(Default)]
+struct Watchdog(Mutex<Phase>);
+
+/// What is waited for, and until when; `None`: for the user's own time.
+#[derive(Clone, Copy, Default)]
+struct Phase {
+    what: &'static str,
+    until: Option<Instant>,
+    over: bool,
+}
+
+impl Watchdog {
+    fn set(&self, phase: Phase) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    fn begin(&self, what: &'static str) {
+        self.set(Phase { what, until: Some(Instant::now() + PATIENCE), over: false });
+    }
+
+    fn end(&self) {
+        self.set(Phase { over: true, ..Phase::default() });
+    }
+
+    fn watch(&self, shared: &Shared) {
+        let mut wrong_since = None;
+        loop {
+            let Phase { what, until, over } =
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if over {
+                return;
+            }
+            let violation = shared.violation();
+            if violation.is_some() {
+                wrong_since = wrong_since.or(Some(Instant::now()));
+            }
+            let late = until.is_some_and(|until| Instant::now() > until)
+                || wrong_since.is_some_and(|since| since.elapsed() > PATIENCE_WHEN_WRONG);
+            if late {
+                let hangs = || format!("after {} s it was not so that {what}", PATIENCE.as_secs());
+                println!("VIOLATION: {}", violation.unwrap_or_else(hangs));
+                std::process::exit(1);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -332,6 +376,7 @@ fn watch(
     shared: &Shared,
     options: &Options,
     views: &[&[AtomicU64; KINDS.len()]],
+    tallies: &[Tally],
     begin: Instant,
 ) {
     let end = Duration::from_secs_f64(options.seconds);
@@ -342,14 +387,16 @@ fn watch(
         };
         views.iter().map(of).sum()
     };
-    let mut before = (Instant::now(), 0, 0, 0);
+    let mut before = (Instant::now(), 0, 0, 0, 0, 0);
     while begin.elapsed() < end && shared.stop.load(Ordering::Relaxed) == 0 {
         std::thread::sleep(Duration::from_millis(200).min(end.saturating_sub(begin.elapsed())));
         let now = (
             Instant::now(),
             sum(&[LOOKUP, HELD, BATCH, INFO, STALE]),
-            sum(&[DEREGISTER]),
+            sum(&[DEREGISTER, RUNDOWN]),
             sum(&[ENUMERATE]),
+            tallies.iter().map(|tally| tally.told.load(Ordering::Relaxed)).sum(),
+            sum(&[INVOKE]),
         );
         let rate = |new: u64, old: u64| {
             (new - old) as f64 / now.0.duration_since(before.0).as_secs_f64().max(1e-9) / 1e6
@@ -357,12 +404,14 @@ fn watch(
         let figures = drive.figures();
         bar.set_position(begin.elapsed().as_millis() as u64);
         bar.set_message(format!(
-            "{:>4.0} s  {:6.1} M lookups/s  {:5.2} M re-registrations/s  {:5.1} M listed/s  \
-             backlog {}",
+            "{:>4.0} s  M/s: {:6.1} lookups  {:5.2} re-registrations  {:5.1} listed  {:5.2} events  \
+             {:5.2} invocations  backlog {}",
             begin.elapsed().as_secs_f64(),
             rate(now.1, before.1),
             rate(now.2, before.2),
             rate(now.3, before.3),
+            rate(now.4, before.4),
+            rate(now.5, before.5),
             figures.retired,
         ));
         before = now;

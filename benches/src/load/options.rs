@@ -12,6 +12,11 @@ usage: rtm-load [OPTIONS]
   --readers N       threads that resolve handles (default 1)
   --churners N      threads that deregister and re-register (default 1)
   --enumerators N   threads that list whole tables (default 1)
+  --listeners N     entities that are told of all others' coming and going, half of them by the
+                    library's threads, half by an event queue; some come and go (default 4)
+  --invokers N      threads that invoke methods (default 1)
+  --journal N       events that are kept for slow listeners, who are told if they missed some
+                    (default: 2^20 for each table)
   --entities N      entities; more than the input has go to further instances
                     (default: every AS of the input in both families)
   --via WAY         c: C code over the C ABI, linked in (default)
@@ -64,6 +69,12 @@ pub struct Options {
     pub churners: u32,
     /// Threads that enumerate.
     pub enumerators: u32,
+    /// Entities that are told events.
+    pub listeners: u32,
+    /// Threads that invoke.
+    pub invokers: u32,
+    /// Events that are kept, if not the default.
+    pub journal: Option<u64>,
     /// Entities, if not what the input has.
     pub entities: Option<u32>,
     /// Seed of the random choices.
@@ -99,6 +110,9 @@ fn parse_inner(mut arguments: lexopt::Parser) -> Result<Asked, lexopt::Error> {
         readers: 1,
         churners: 1,
         enumerators: 1,
+        listeners: 4,
+        invokers: 1,
+        journal: None,
         entities: None,
         seed: 1,
         via: Via::C,
@@ -112,6 +126,9 @@ fn parse_inner(mut arguments: lexopt::Parser) -> Result<Asked, lexopt::Error> {
             Long("readers") => options.readers = arguments.value()?.parse()?,
             Long("churners") => options.churners = arguments.value()?.parse()?,
             Long("enumerators") => options.enumerators = arguments.value()?.parse()?,
+            Long("listeners") => options.listeners = arguments.value()?.parse()?,
+            Long("invokers") => options.invokers = arguments.value()?.parse()?,
+            Long("journal") => options.journal = Some(arguments.value()?.parse()?),
             Long("entities") => options.entities = Some(arguments.value()?.parse()?),
             Long("seed") => options.seed = arguments.value()?.parse()?,
             Long("input") => options.input.push(arguments.value()?.into()),
@@ -132,7 +149,14 @@ fn parse_inner(mut arguments: lexopt::Parser) -> Result<Asked, lexopt::Error> {
     if !(options.seconds > 0.0 && options.seconds <= 1e7) {
         return Err("--seconds must be above 0".to_owned().into());
     }
-    let threads = [options.readers, options.churners, options.enumerators];
+    if options.journal == Some(0) {
+        return Err("--journal must be above 0".to_owned().into());
+    }
+    if options.listeners > 256 {
+        // Each keeps an account of 16 bytes for each entity.
+        return Err("at most 256 listeners".to_owned().into());
+    }
+    let threads = [options.readers, options.churners, options.enumerators, options.invokers];
     if threads.iter().any(|count| *count > 4096) {
         return Err("at most 4,096 threads of a kind".to_owned().into());
     }
@@ -173,6 +197,9 @@ mod tests {
             (&["--what"], "--what"),
             (&["--library", "x"], "--via so"),
             (&["--churners", "5000"], "4,096"),
+            (&["--invokers", "5000"], "4,096"),
+            (&["--listeners", "257"], "256"),
+            (&["--journal", "0"], "above 0"),
         ] {
             let Err(text) = asked(bad) else { panic!("{bad:?} was accepted") };
             assert!(text.contains(word), "{text}");

@@ -1,6 +1,7 @@
 //! The table at the end of a run, and its JSON.
 
-use super::{BUCKETS, KINDS, Outcome, STEPS, Worker};
+use super::Outcome;
+use super::layout::{BUCKETS, INVOKE, KINDS, RUNDOWN, STEPS, Worker};
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
@@ -90,7 +91,7 @@ fn ns(value: Option<f64>) -> String {
 /// Prints the report.
 pub(super) fn print(outcome: &Outcome) {
     println!(
-        "\n{:<24}{:>16}{:>10}{:>10}{:>10}{:>10}{:>14}",
+        "\n{:<23}{:>14}{:>11}{:>8}{:>10}{:>12}{:>13}",
         "operation", "operations", "ns/op", "p50", "p99", "p99.9", "max"
     );
     for kind in 0..KINDS.len() {
@@ -100,7 +101,7 @@ pub(super) fn print(outcome: &Outcome) {
         }
         let [p50, p99, p999] = row.quantiles.map_or([None; 3], |q| q.map(Some));
         println!(
-            "{:<24}{:>16}{:>10}{:>10}{:>10}{:>10}{:>14}",
+            "{:<23}{:>14}{:>11}{:>8}{:>10}{:>12}{:>13}",
             row.name,
             grouped(row.operations),
             ns(row.mean_ns),
@@ -126,13 +127,34 @@ pub(super) fn print(outcome: &Outcome) {
         grouped(outcome.last.reclaimed),
         grouped(outcome.refused),
     );
+    let per_second = |kind: usize| {
+        let all = outcome.workers.iter().map(|w| w.operations[kind].load(Ordering::Relaxed));
+        grouped((all.sum::<u64>() as f64 / outcome.run_seconds) as u64)
+    };
+    if outcome.options.listeners != 0 {
+        println!(
+            "{} events told ({}/s) to {} listeners that registered {} times; {} times some were missed; \
+             {} library threads",
+            grouped(outcome.told),
+            grouped((outcome.told as f64 / outcome.run_seconds) as u64),
+            outcome.options.listeners,
+            grouped(outcome.rounds),
+            grouped(outcome.missed),
+            outcome.last.event_threads,
+        );
+    }
+    if outcome.options.invokers != 0 {
+        let (invoked, gone) = (per_second(INVOKE), per_second(RUNDOWN));
+        println!("{invoked} invocations/s, of entities of which {gone}/s were deregistered");
+    }
     println!(
         "ns/op: mean over blocks, checks included; p50 to max: single operations, the clock taken off"
     );
     match &outcome.violation {
         None => println!(
             "checked: every handle led to its own entity, no stale one to any, every enumeration was \
-             complete,\n         {} contexts were cleaned up exactly once, nothing is left",
+             complete,\n         every event was told, once, in order; no method and no callback ran where it \
+             must not,\n         {} contexts were cleaned up exactly once, nothing is left",
             grouped(outcome.created),
         ),
         Some(text) => println!("VIOLATION: {text}"),
@@ -150,9 +172,10 @@ pub(super) fn json(outcome: &Outcome) -> String {
     let _ = write!(
         text,
         "  \"version\": \"{}\",\n  \"via\": \"{}\",\n  \"entities\": {},\n  \"readers\": {},\n  \
-         \"churners\": {},\n  \"enumerators\": {},\n  \"seed\": {},\n  \"load_seconds\": {:.3},\n  \
+         \"churners\": {},\n  \"enumerators\": {},\n  \"listeners\": {},\n  \"invokers\": {},\n  \"seed\": {},\n  \"load_seconds\": {:.3},\n  \
          \"run_seconds\": {:.3},\n  \"bytes\": {},\n  \"index_bytes\": {},\n  \"backlog_peak\": {},\n  \
          \"reclaimed\": {},\n  \"live_at_end_of_run\": {},\n  \"refused\": {},\n  \"contexts\": {},\n  \
+         \"events_told\": {},\n  \"events_missed\": {},\n  \"listener_registrations\": {},\n  \
          \"violation\": {violation},\n  \"operations\": [\n",
         env!("CARGO_PKG_VERSION"),
         options.via.name(),
@@ -160,6 +183,8 @@ pub(super) fn json(outcome: &Outcome) -> String {
         options.readers,
         options.churners,
         options.enumerators,
+        options.listeners,
+        options.invokers,
         options.seed,
         outcome.load_seconds,
         outcome.run_seconds,
@@ -170,6 +195,9 @@ pub(super) fn json(outcome: &Outcome) -> String {
         outcome.last.live,
         outcome.refused,
         outcome.created,
+        outcome.told,
+        outcome.missed,
+        outcome.rounds,
     );
     for kind in 0..KINDS.len() {
         let row = row(&outcome.workers, kind);

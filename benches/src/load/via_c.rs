@@ -1,27 +1,36 @@
 //! The C workers, over the library linked in or over the shared one.
 
-use super::{Drive, Figures, Role, Worker};
+use super::layout::{Shared, Worker};
+use super::{Drive, Figures, Role};
 use rtm::RTMX_STATISTICS;
 use std::ffi::{CStr, CString, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// One compilation of `c/load.c`.
+/// One compilation of the C workers.
 struct Entry {
+    prepare: unsafe extern "C" fn(*const Shared) -> u32,
     register_range: unsafe extern "C" fn(*mut Worker, u32, u32) -> u32,
     reader: unsafe extern "C" fn(*mut Worker),
     churner: unsafe extern "C" fn(*mut Worker),
     enumerator: unsafe extern "C" fn(*mut Worker),
+    invoker: unsafe extern "C" fn(*mut Worker),
+    host: unsafe extern "C" fn(*mut Worker),
+    event_loop: unsafe extern "C" fn(*mut Worker),
     finish: unsafe extern "C" fn(*mut Worker, u64),
     statistics: unsafe extern "C" fn(*mut RTMX_STATISTICS),
 }
 
 #[link(name = "rtm_load_direct", kind = "static")]
 unsafe extern "C" {
+    fn load_prepare(shared: *const Shared) -> u32;
     fn load_register_range(worker: *mut Worker, first: u32, last: u32) -> u32;
     fn load_reader(worker: *mut Worker);
     fn load_churner(worker: *mut Worker);
     fn load_enumerator(worker: *mut Worker);
+    fn load_invoker(worker: *mut Worker);
+    fn load_host(worker: *mut Worker);
+    fn load_loop(worker: *mut Worker);
     fn load_finish(worker: *mut Worker, created: u64);
     fn load_statistics(statistics: *mut RTMX_STATISTICS);
 }
@@ -29,39 +38,59 @@ unsafe extern "C" {
 #[link(name = "rtm_load_table", kind = "static")]
 unsafe extern "C" {
     fn load_table_set(functions: *const *mut c_void);
+    fn load_table_prepare(shared: *const Shared) -> u32;
     fn load_table_register_range(worker: *mut Worker, first: u32, last: u32) -> u32;
     fn load_table_reader(worker: *mut Worker);
     fn load_table_churner(worker: *mut Worker);
     fn load_table_enumerator(worker: *mut Worker);
+    fn load_table_invoker(worker: *mut Worker);
+    fn load_table_host(worker: *mut Worker);
+    fn load_table_loop(worker: *mut Worker);
     fn load_table_finish(worker: *mut Worker, created: u64);
     fn load_table_statistics(statistics: *mut RTMX_STATISTICS);
 }
 
 static DIRECT: Entry = Entry {
+    prepare: load_prepare,
     register_range: load_register_range,
     reader: load_reader,
     churner: load_churner,
     enumerator: load_enumerator,
+    invoker: load_invoker,
+    host: load_host,
+    event_loop: load_loop,
     finish: load_finish,
     statistics: load_statistics,
 };
 
 static TABLE: Entry = Entry {
+    prepare: load_table_prepare,
     register_range: load_table_register_range,
     reader: load_table_reader,
     churner: load_table_churner,
     enumerator: load_table_enumerator,
+    invoker: load_table_invoker,
+    host: load_table_host,
+    event_loop: load_table_loop,
     finish: load_table_finish,
     statistics: load_table_statistics,
 };
 
-/// In the order of the table in `c/load.c`.
-const SYMBOLS: [&CStr; 14] = [
+/// In the order of the table in `c/tools.h`.
+const SYMBOLS: [&CStr; 22] = [
     c"RtmxRegisterEntity",
     c"RtmDeregisterEntity",
     c"RtmGetRegisteredEntities",
     c"RtmReleaseEntities",
     c"RtmGetEntityInfo",
+    c"RtmInvokeMethod",
+    c"RtmBlockMethods",
+    c"RtmxCreateEventQueue",
+    c"RtmxDeleteEventQueue",
+    c"RtmxGetEventQueueDescriptor",
+    c"RtmxDispatchEvents",
+    c"RtmxGetLimits",
+    c"RtmxSetLimits",
     c"RtmxEnter",
     c"RtmxLeave",
     c"RtmxQuiescent",
@@ -79,6 +108,9 @@ impl Entry {
             Role::Reader => self.reader,
             Role::Churner => self.churner,
             Role::Enumerator => self.enumerator,
+            Role::Invoker => self.invoker,
+            Role::Host => self.host,
+            Role::Loop => self.event_loop,
         };
         // SAFETY: the worker and what it points to are laid out as `c/load.h` says.
         unsafe { function(worker) }
@@ -96,6 +128,7 @@ impl Entry {
             bytes: now.Bytes,
             index_bytes: now.IndexBytes,
             chunks: now.Chunks,
+            event_threads: now.EventThreads,
         }
     }
 }
@@ -141,6 +174,17 @@ impl Table {
 macro_rules! drive {
     ($type:ty, $entry:ident) => {
         impl Drive for $type {
+            fn prepare(&self, shared: &Shared) -> Result<(), String> {
+                if shared.listeners == 0 {
+                    return Ok(());
+                }
+                // SAFETY: laid out as `c/load.h` says; it outlives the run.
+                match unsafe { ($entry.prepare)(shared) } {
+                    0 => Ok(()),
+                    code => Err(format!("cannot make listeners: code {code}")),
+                }
+            }
+
             fn register_range(&self, worker: &mut Worker, first: u32, last: u32) {
                 // SAFETY: the worker is laid out as `c/load.h` says.
                 unsafe { ($entry.register_range)(worker, first, last) };

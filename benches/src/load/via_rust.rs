@@ -1,18 +1,25 @@
-//! The workers over the core, without the C ABI. The same work and checks as `c/load.c`.
+//! The workers over the core, without the C ABI. The same work and checks as the C workers': this file as
+//! `c/load.c`, the others as the C files of these names.
 
-use super::{
-    BATCH, BUCKETS, DEREGISTER, Drive, ENUMERATE, Figures, HELD, INFO, Identity, LOOKUP, REGISTER,
-    Role, STALE, STEPS, Shared, Worker,
+mod client;
+mod listen;
+mod tools;
+
+use super::layout::{
+    BATCH, DEREGISTER, ENUMERATE, HELD, INFO, LOOKUP, REGISTER, RUNDOWN, STALE, Shared, Worker,
 };
+use super::{Drive, Figures, Role};
+use listen::Listeners;
 use rtm_core::{
-    AddressFamily, DropBy, Entity, EntityInfo, Guard, Handle, InvalidHandle, Participant, Refusal,
-    Registry, Settings, TableKey,
+    ClientCode, DeregisterError, DropBy, Entity, EntityInfo, Guard, Handle, InvalidHandle, Limits,
+    Participant, Refusal, Registry, Settings,
 };
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-const BLOCK: usize = 64;
+const CHUNK: usize = 64;
 const ALIVE: u64 = 0x616c_6976_6521_2121;
 const DROPPED: u64 = 0x6472_6f70_7065_6421;
 
@@ -21,7 +28,16 @@ struct Context {
     state: AtomicU64,
     entity: u32,
     asn: u32,
+    /// Its methods must not run just now.
+    blocked: AtomicU32,
     shared: &'static Shared,
+}
+
+impl Context {
+    fn new(shared: &'static Shared, entity: u32, asn: u32) -> Context {
+        let (state, blocked) = (AtomicU64::new(ALIVE), AtomicU32::new(0));
+        Context { state, entity, asn, blocked, shared }
+    }
 }
 
 impl Drop for Context {
@@ -34,102 +50,16 @@ impl Drop for Context {
     }
 }
 
-pub(super) struct Core(Registry<Context>);
+pub(super) struct Core {
+    /// Before the registry, which its threads use.
+    listeners: OnceLock<Listeners>,
+    registry: Arc<Registry<Context>>,
+}
 
 impl Core {
     pub(super) fn new() -> Core {
-        Core(Registry::new(Settings::default()).expect("memory for an empty registry"))
-    }
-}
-
-/// An element of one of the run's arrays, whose length the caller has checked.
-fn element<'a, T>(array: *const T, index: u64) -> &'a T {
-    let place = array.wrapping_add(index as usize);
-    // SAFETY: within the array, which outlives all workers.
-    unsafe { &*place }
-}
-
-impl Shared {
-    fn violate(&self, text: String) {
-        if self.violated.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            let length = text.len().min(251);
-            // SAFETY: only the thread that raised `violated` writes.
-            let place = unsafe { &mut *self.violation.get() };
-            place[..length].copy_from_slice(&text.as_bytes()[..length]);
-            self.violated.store(2, Ordering::Release);
-        }
-        self.stop.store(1, Ordering::Relaxed);
-    }
-
-    fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) != 0
-    }
-
-    fn identity(&self, entity: u32) -> &Identity {
-        assert!(entity < self.entities);
-        element(self.identities, entity.into())
-    }
-
-    fn place(&self, entity: u32) -> &AtomicU64 {
-        assert!(entity < self.entities);
-        element(self.handles, entity.into())
-    }
-
-    fn stale(&self, index: u64) -> &AtomicU64 {
-        assert!(index < 2 * (u64::from(self.stale_mask) + 1));
-        element(self.stale, index)
-    }
-
-    fn table(&self, entity: u32) -> TableKey {
-        let identity = self.identity(entity);
-        let family = AddressFamily::from_number(identity.family).expect("one of the two families");
-        TableKey { instance: identity.instance, family }
-    }
-
-    fn info(&self, entity: u32) -> EntityInfo {
-        let id = u64::from(self.identity(entity).asn) << 32 | 14;
-        EntityInfo { table: self.table(entity), id }
-    }
-
-    fn is_permanent(&self, entity: u32) -> bool {
-        entity % self.permanent_stride < 2
-    }
-}
-
-impl Worker {
-    fn draw(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
-    }
-
-    fn draw_below(&mut self, bound: u32) -> u32 {
-        (((self.draw() >> 32) * u64::from(bound)) >> 32) as u32
-    }
-
-    fn sample(&mut self, kind: usize, begin: Instant, shared: &Shared) {
-        let ns = (begin.elapsed().as_nanos() as u64).saturating_sub(shared.timer_ns);
-        self.max_ns[kind] = self.max_ns[kind].max(ns);
-        let bucket = if ns < STEPS as u64 {
-            ns as usize
-        } else {
-            let power = 63 - ns.leading_zeros() as usize;
-            (power - 3) * STEPS + (ns >> (power - 4)) as usize % STEPS
-        };
-        self.histogram[kind][bucket.min(BUCKETS - 1)] += 1;
-    }
-
-    fn count(&self, kind: usize, operations: u64) {
-        let now = self.operations[kind].load(Ordering::Relaxed) + operations;
-        self.operations[kind].store(now, Ordering::Relaxed);
-    }
-
-    fn block(&mut self, kind: usize, operations: usize, begin: Instant, clocks: usize, s: &Shared) {
-        let ns = begin.elapsed().as_nanos() as u64;
-        self.block_ns[kind] += ns.saturating_sub(clocks as u64 * s.timer_ns);
-        self.block_ops[kind] += operations as u64;
-        self.count(kind, operations as u64);
+        let registry = Registry::new(Settings::default()).expect("memory for an empty registry");
+        Core { listeners: OnceLock::new(), registry: Arc::new(registry) }
     }
 }
 
@@ -139,11 +69,12 @@ fn register(
     shared: &'static Shared,
     entity: u32,
 ) -> Result<(), Refusal> {
-    let asn = shared.identity(entity).asn;
-    let context = Context { state: AtomicU64::new(ALIVE), entity, asn, shared };
-    match participant.register_handle(shared.info(entity), context, DropBy::Writers) {
+    let context = Context::new(shared, entity, shared.identity(entity).asn);
+    let code = ClientCode { methods: shared.is_callee(entity), events: None };
+    match participant.register_client(shared.info(entity), context, DropBy::Writers, code) {
         Ok(handle) => {
             worker.created += 1;
+            shared.gate(entity).store(handle.to_bits(), Ordering::Release);
             shared.place(entity).store(handle.to_bits(), Ordering::Release);
             Ok(())
         }
@@ -153,6 +84,33 @@ fn register(
             Err(error.refusal)
         }
     }
+}
+
+/// Deregisters an entity that the caller owns.
+fn deregister(
+    participant: &Participant<'_, Context>,
+    worker: &mut Worker,
+    shared: &'static Shared,
+    entity: u32,
+    handle: Handle,
+) -> Result<(), DeregisterError> {
+    let callee = shared.is_callee(entity);
+    if callee && worker.draw().is_multiple_of(4) {
+        client::block_callee(participant, worker, shared, entity, handle);
+    }
+    let begin = Instant::now();
+    let mut ended = participant.deregister(handle);
+    while callee && ended == Err(DeregisterError::WouldDeadlock) {
+        // Somebody inside the callee waits, by way of others, for us to resume it.
+        client::resume_callee(participant, handle);
+        std::thread::yield_now();
+        ended = participant.deregister(handle);
+    }
+    let kind = if callee { RUNDOWN } else { DEREGISTER };
+    worker.sample(kind, begin, shared);
+    worker.count(kind, 1);
+    shared.gate(entity).store(0, Ordering::Release);
+    ended
 }
 
 fn judge(shared: &Shared, entity: u32, handle: Handle, found: Result<&Context, InvalidHandle>) {
@@ -190,12 +148,16 @@ fn judge_stale(shared: &Shared, guard: &Guard<'_, Context>, handle: u64, entity:
 }
 
 impl Core {
+    fn listeners(&self) -> &Listeners {
+        self.listeners.get().expect("prepared, since there is somebody who listens")
+    }
+
     fn reader(&self, worker: &mut Worker, shared: &'static Shared) {
-        let participant = self.0.join().expect("memory for a member");
+        let participant = self.registry.join().expect("memory for a member");
         let mut guard = participant.enter();
         while !shared.stopped() {
-            let mut chosen: Vec<(u32, Handle)> = Vec::with_capacity(BLOCK);
-            while chosen.len() < BLOCK && !shared.stopped() {
+            let mut chosen: Vec<(u32, Handle)> = Vec::with_capacity(CHUNK);
+            while chosen.len() < CHUNK && !shared.stopped() {
                 let entity = worker.draw_below(shared.entities);
                 let bits = shared.place(entity).load(Ordering::Acquire);
                 chosen.extend(Handle::from_bits(bits).map(|handle| (entity, handle)));
@@ -217,7 +179,7 @@ impl Core {
 
             let count = shared.stale_count.load(Ordering::Acquire);
             let kept = count.min(u64::from(shared.stale_mask) + 1) as u32;
-            let tried = if kept == 0 { 0 } else { BLOCK / 4 };
+            let tried = if kept == 0 { 0 } else { CHUNK / 4 };
             let stale: Vec<(u64, u64)> = (0..tried)
                 .map(|_| {
                     let index = 2 * u64::from(worker.draw_below(kept));
@@ -248,7 +210,7 @@ impl Core {
             let begin = Instant::now();
             for (n, &(entity, handle)) in chosen.iter().enumerate() {
                 let one = (n % 8 == 0).then(Instant::now);
-                let info = self.0.registered_info(handle);
+                let info = self.registry.registered_info(handle);
                 if let Some(one) = one {
                     worker.sample(INFO, one, shared);
                 }
@@ -269,18 +231,21 @@ impl Core {
     }
 
     fn churner(&self, worker: &mut Worker, shared: &'static Shared) {
-        let participant = self.0.join().expect("memory for a member");
+        let participant = self.registry.join().expect("memory for a member");
         while !shared.stopped() {
-            let entity = worker.draw_below(shared.entities);
+            // Where callers are, rather what they call.
+            let hot = shared.callee_groups() != 0 && worker.draw().is_multiple_of(8);
+            let entity = if hot {
+                worker.draw_callee(shared, true)
+            } else {
+                worker.draw_below(shared.entities)
+            };
             if shared.is_permanent(entity) {
                 continue;
             }
             let bits = shared.place(entity).swap(0, Ordering::AcqRel);
             let Some(handle) = Handle::from_bits(bits) else { continue };
-            let begin = Instant::now();
-            let ended = participant.deregister(handle);
-            worker.sample(DEREGISTER, begin, shared);
-            worker.count(DEREGISTER, 1);
+            let ended = deregister(&participant, worker, shared, entity, handle);
             if ended.is_err() || participant.deregister(handle).is_ok() {
                 shared.violate(format!("deregistering entity {entity} did not work once"));
             }
@@ -314,7 +279,7 @@ impl Core {
     }
 
     fn enumerator(&self, worker: &mut Worker, shared: &'static Shared) {
-        let participant = self.0.join().expect("memory for a member");
+        let participant = self.registry.join().expect("memory for a member");
         let table = shared.table(worker.id % 2);
         let permanent: HashSet<u64> = (0..shared.entities)
             .filter(|entity| shared.is_permanent(*entity) && shared.table(*entity) == table)
@@ -351,9 +316,24 @@ fn shared_of(worker: &Worker) -> &'static Shared {
 }
 
 impl Drive for Core {
+    fn prepare(&self, shared: &Shared) -> Result<(), String> {
+        if shared.listeners == 0 {
+            return Ok(());
+        }
+        // SAFETY: as in `shared_of`.
+        let shared = unsafe { &*std::ptr::from_ref(shared) };
+        if shared.journal != 0 {
+            let limits = Limits { journal: shared.journal, ..Limits::default() };
+            self.registry.set_limits(limits).map_err(|error| error.to_string())?;
+        }
+        let listeners = Listeners::new(self.registry.clone(), shared)?;
+        let _ = self.listeners.set(listeners);
+        Ok(())
+    }
+
     fn register_range(&self, worker: &mut Worker, first: u32, last: u32) {
         let shared = shared_of(worker);
-        let participant = self.0.join().expect("memory for a member");
+        let participant = self.registry.join().expect("memory for a member");
         for entity in first..last {
             let begin = Instant::now();
             if let Err(refusal) = register(&participant, worker, shared, entity) {
@@ -371,6 +351,9 @@ impl Drive for Core {
             Role::Reader => self.reader(worker, shared),
             Role::Churner => self.churner(worker, shared),
             Role::Enumerator => self.enumerator(worker, shared),
+            Role::Invoker => client::invoker(&self.registry, worker, shared),
+            Role::Host => self.listeners().host(worker),
+            Role::Loop => self.listeners().run_loop(worker),
         }
     }
 
@@ -379,23 +362,25 @@ impl Drive for Core {
         for entity in 0..shared.entities {
             let bits = shared.place(entity).swap(0, Ordering::AcqRel);
             if let Some(handle) = Handle::from_bits(bits)
-                && self.0.deregister(handle).is_err()
+                && self.registry.deregister(handle).is_err()
             {
                 shared.violate(format!("deregistering entity {entity} failed"));
             }
         }
-        if let Err(error) = self.0.flush() {
+        if let Err(error) = self.registry.flush() {
             shared.violate(format!("flushing: {error}"));
         }
         let cleaned = shared.cleaned.load(Ordering::Acquire);
         if cleaned != created {
             shared.violate(format!("{created} payloads were made, {cleaned} dropped"));
         }
-        let left = self.0.statistics();
-        if left.live + left.referenced + left.retired != 0 || left.registered != left.deregistered {
+        let left = self.registry.statistics();
+        if left.live + left.referenced + left.retired + left.listeners != 0
+            || left.registered != left.deregistered
+        {
             shared.violate(format!("left over: {left:?}"));
         }
-        let guard = self.0.enter();
+        let guard = self.registry.enter();
         for index in 0..=u64::from(shared.stale_mask) {
             let handle = shared.stale(2 * index).load(Ordering::Relaxed);
             judge_stale(
@@ -408,7 +393,7 @@ impl Drive for Core {
     }
 
     fn figures(&self) -> Figures {
-        let now = self.0.statistics();
+        let now = self.registry.statistics();
         Figures {
             live: now.live,
             retired: now.retired,
@@ -417,6 +402,7 @@ impl Drive for Core {
             bytes: now.bytes,
             index_bytes: now.index_bytes,
             chunks: now.chunks,
+            event_threads: self.listeners.get().map_or(0, Listeners::threads),
         }
     }
 }
