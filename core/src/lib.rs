@@ -108,6 +108,8 @@ mod stack;
 mod statistics;
 mod sync;
 mod table;
+#[cfg(rtm_tsan)]
+mod tsan;
 mod waits;
 
 pub use alloc::OutOfMemory;
@@ -133,3 +135,6 @@ pub use table::Profile;
 pub mod model;
 #[cfg(rtm_loom)]
 pub use mutant::Mutant;
+#[cfg(rtm_tsan)]
+#[doc(hidden)]
+pub use tsan::{Mutex, MutexGuard};

@@ -40,10 +40,10 @@ use crate::reclamation::{Domain, Local};
 use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
 use crate::snapshot::Snapshot;
 use crate::statistics::Statistics;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, bump, thread_token};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, bump, thread_token};
 use crate::table::{Profile, Table, Tables};
 use crate::waits::Waits;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// How a registry is made. Plain values; [`Default`] is right for a router.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,6 +5,8 @@
 //! std's atomics or cells; `.ci/run` looks.
 
 use crate::mutant::{Mutant, relaxed_if};
+#[cfg(rtm_tsan)]
+pub(crate) use crate::tsan::{Mutex, MutexGuard, fence};
 #[cfg(rtm_loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
@@ -13,13 +15,15 @@ pub(crate) use loom::{
         atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
     },
 };
-pub(crate) use std::sync::atomic::Ordering;
 #[cfg(not(rtm_loom))]
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
+pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::atomic::Ordering;
+#[cfg(not(any(rtm_loom, rtm_tsan)))]
+pub(crate) use std::sync::{Mutex, MutexGuard, atomic::fence};
 #[cfg(not(rtm_loom))]
 pub(crate) use std::{
     cell::UnsafeCell as StdUnsafeCell,
-    sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
+    sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize},
 };
 
 /// A cell with loom's closure interface over std's.

@@ -1,13 +1,14 @@
 //! The one way in: fork check, panic guard, pointer checks.
 
 use crate::fork;
+use crate::sync::Mutex;
 use crate::types::*;
 use rtm_core::Handle;
 use std::cell::Cell;
 use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Once, PoisonError};
 
 /// What a function's body may say: nothing on success, else the code.
 pub(crate) type Outcome = Result<(), DWORD>;

@@ -11,13 +11,14 @@ use crate::boundary::{Outcome, call, optional, required, to_c, without_cancellat
 use crate::client::Client;
 use crate::entities::to_c_info;
 use crate::manager;
+use crate::sync::{Mutex, MutexGuard};
 use crate::thread;
 use crate::tokens::Serials;
 use crate::types::*;
 use rtm_core::{Courier, EntityInfo, Event, EventQueue, Handle, WaitError};
 use std::ffi::c_int;
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 const QUEUE_KIND: u64 = 14;
 

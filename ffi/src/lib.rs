@@ -27,6 +27,7 @@ mod pool;
 mod reading;
 mod reclaimer;
 mod registration;
+mod sync;
 mod thread;
 mod tokens;
 mod tuning;

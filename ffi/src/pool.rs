@@ -34,13 +34,14 @@ use crate::client::Client;
 use crate::events::{Due, next_due};
 use crate::manager::Manager;
 use crate::reclaimer::{EXITING, futex_wait, futex_wake, watch_exit, with_signals_blocked};
+use crate::sync::{Mutex, MutexGuard};
 use crate::thread::{self, Record};
 use crate::types::*;
 use rtm_core::{EventQueue, OutOfMemory, Participant};
 use std::ffi::CString;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 const IDLE_THREADS: u32 = 2;

@@ -3,13 +3,14 @@
 use crate::boundary::{call, call_hot, handle, optional, required, required_array, try_box};
 use crate::client::Client;
 use crate::manager::{self, Manager};
+use crate::sync::Mutex;
 use crate::thread::{self, Section};
 use crate::tokens::{PLACE_BITS, Serials};
 use crate::types::*;
 use rtm_core::Guard;
 use std::ptr;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// Enters a read section on this thread: what is looked up inside stays valid until it is left.
 /// Nestable; each call needs its RtmxLeave.

@@ -18,13 +18,14 @@
 use crate::boundary::{Outcome, call, try_box, without_cancellation};
 use crate::client::Client;
 use crate::manager::{self, Manager};
+use crate::sync::Mutex;
 use crate::thread;
 use crate::types::*;
 use rtm_core::{Departed, OutOfMemory, Participant, WaitError};
 use std::cell::RefCell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Once, PoisonError};
 
 const ABSENT: u32 = 0;
 const AWAKE: u32 = 1;

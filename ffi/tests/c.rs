@@ -66,10 +66,18 @@ const SANITIZED: Compiler = Compiler {
     ],
 };
 
+const RACES: Compiler = Compiler {
+    name: "races",
+    command: "gcc",
+    flags: &["-x", "c", "-std=c11", "-fsanitize=thread", "-fno-omit-frame-pointer"],
+};
+
 #[derive(Clone, Copy, PartialEq)]
 enum Link {
     Shared,
     Static,
+    /// The static library and the checker of `races`.
+    Races,
     /// With nothing: the program loads the library itself.
     Nothing,
 }
@@ -114,7 +122,9 @@ fn object(with: Compiler, program: &str) -> PathBuf {
 fn build(test: &str, with: Compiler, link: Link, program: &str) -> PathBuf {
     let output = folder(test).join(program);
     let mut command = Command::new(with.command);
-    command.args(with.flags.iter().filter(|flag| flag.starts_with("-fsanitize")));
+    if link != Link::Races {
+        command.args(with.flags.iter().filter(|flag| flag.starts_with("-fsanitize")));
+    }
     command.arg(object(with, program)).arg("-o").arg(&output);
     match link {
         Link::Shared => {
@@ -124,6 +134,11 @@ fn build(test: &str, with: Compiler, link: Link, program: &str) -> PathBuf {
         }
         Link::Static => {
             command.arg(libraries().join("librtm.a"));
+        }
+        Link::Races => {
+            let races = races().expect("looked at before");
+            command.arg(&races.library).arg("-Wl,--whole-archive").arg(&races.checker);
+            command.args(["-Wl,--no-whole-archive", "-lm", "-lrt"]);
         }
         Link::Nothing => {}
     }
@@ -348,6 +363,98 @@ fn with_address_and_undefined_behaviour_sanitizer() {
         sanitizer_options(&mut command, leaks && can_look_for_leaks(program));
         let ended = run(program, &mut command, RUN_LIMIT);
         expect_success(&format!("sanitized/{program}"), &ended);
+    }
+}
+
+// --- Races ---
+
+/// The static library with the thread sanitizer's instrumentation, and the sanitizer: Rust's own, for it has
+/// to be of one version with the compiler.
+struct Races {
+    library: PathBuf,
+    checker: PathBuf,
+}
+
+/// `None`: the toolchain has none.
+fn races() -> Option<&'static Races> {
+    static RACES: OnceLock<Option<Races>> = OnceLock::new();
+    let make = || {
+        let rustc = |what| run("rustc", Command::new("rustc").args(["--print", what]), RUN_LIMIT);
+        let host = rustc("host-tuple").text.trim().to_owned();
+        let rest = format!("lib/rustlib/{host}/lib");
+        let folder = Path::new(rustc("sysroot").text.trim()).join(rest);
+        let checker = std::fs::read_dir(folder).ok()?.find_map(|entry| {
+            let path = entry.ok()?.path();
+            path.to_str()?.ends_with("_rt.tsan.a").then_some(path)
+        })?;
+        let target = libraries().parent().unwrap().join("races");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(root()).args(["rustc", "--quiet", "--release", "-p", "rtm-ffi", "--lib"]);
+        cargo.args(["--crate-type", "staticlib", "--target", &host, "--target-dir"]).arg(&target);
+        // The defects are in, to be chosen at run time. Sanitizers are not stable.
+        cargo.env("RUSTC_BOOTSTRAP", "1").env(
+            "RUSTFLAGS",
+            "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg rtm_tsan --cfg rtm_broken",
+        );
+        cargo.env("CARGO_PROFILE_RELEASE_LTO", "false");
+        cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        let built = run("cargo rustc", &mut cargo, Duration::from_secs(600));
+        assert!(built.status.success(), "{}", built.text);
+        Some(Races { library: target.join(host).join("release/librtm.a"), checker })
+    };
+    RACES.get_or_init(make).as_ref()
+}
+
+/// Not `registration`, which does without address space, `process`, whose children are copies of one thread,
+/// `shutdown`, which counts threads and memory, and those about linking and loading.
+const FOR_RACES: [&str; 9] = [
+    "queries",
+    "sections",
+    "cleanup",
+    "misuse",
+    "threads",
+    "methods",
+    "events",
+    "event_queues",
+    "rundown",
+];
+
+/// std is not instrumented, and the fence of `Arc`'s drop is not seen.
+const RACE_SUPPRESSIONS: &str = "race:drop_slow\n";
+
+fn for_races(program: &str) -> Command {
+    let mut command = Command::new(build("races", RACES, Link::Races, program));
+    let file = suppressions("races.supp", RACE_SUPPRESSIONS);
+    command.env("TSAN_OPTIONS", format!("exitcode=23:suppressions={}", file.display()));
+    command.env("RTM_TEST_DIVISOR", "30");
+    command
+}
+
+#[test]
+fn with_thread_sanitizer() {
+    if !have("gcc") {
+        return;
+    }
+    if races().is_none() {
+        skipped("this Rust toolchain has no thread sanitizer");
+        return;
+    }
+    let limit = Duration::from_secs(120);
+    // The gate is on: it finds a race of the client's, and one of ours.
+    let fine = run("none", for_races("seeded_fault").arg("none"), limit);
+    expect_success("races/seeded_fault", &fine);
+    let fault = run("race", for_races("seeded_fault").arg("race"), limit);
+    assert_eq!(fault.status.code(), Some(23), "{}", fault.text);
+    assert!(fault.text.contains("data race"), "{}", fault.text);
+    for defect in ["RungPushRelaxed", "RungTakeRelaxed"] {
+        let fault = run(defect, for_races("event_queues").env("RTM_MUTANT", defect), limit);
+        assert_eq!(fault.status.code(), Some(23), "{defect}: {}", fault.text);
+        assert!(fault.text.contains("data race"), "{defect}: {}", fault.text);
+    }
+
+    for program in FOR_RACES {
+        let ended = run(program, &mut for_races(program), limit);
+        expect_success(&format!("races/{program}"), &ended);
     }
 }
 

@@ -8,7 +8,7 @@
 
 /* --- No thread is left --- */
 
-#ifndef __SANITIZE_ADDRESS__ /* which has its own of these */
+#if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__ /* which have their own of these */
 static int no_threads;
 typedef int (*Create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
@@ -485,9 +485,11 @@ static DWORD WINAPI end_thread(RTM_ENTITY_HANDLE own, RTM_EVENT_TYPE kind, PVOID
     case 1:
         cancel_here();
         break;
+#ifndef __SANITIZE_THREAD__ /* which gives our frame there something to clean up */
     case 2: /* takes effect when the callback returns */
         pthread_cancel(pthread_self());
         break;
+#endif
     default:
         break;
     }

@@ -400,7 +400,7 @@ static void around_a_block(int callback_first)
         EQ(LOAD(&invoked_with), 77);
         OK(RtmBlockMethods(two, NULL, 0, RTM_RESUME_METHODS));
         gate_pass(&told);
-        EQ(invoked_with, NO_ERROR);
+        EQ(LOAD(&invoked_with), NO_ERROR);
         OK(RtmDeregisterEntity(one));
     } else {
         STORE(&waiter, own_tid());

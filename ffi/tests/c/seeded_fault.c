@@ -9,6 +9,14 @@ static VOID WINAPI release(PVOID context)
     free(context);
 }
 
+static volatile int raced;
+
+static void *race(void *unused)
+{
+    raced++;
+    return unused;
+}
+
 int main(int argc, char **argv)
 {
     const char *fault = argc > 1 ? argv[1] : "none";
@@ -32,6 +40,11 @@ int main(int argc, char **argv)
         void *volatile lost = malloc(4321);
         lost = NULL;
         (void)lost;
+    }
+    if (strcmp(fault, "race") == 0) {
+        pthread_t other = start(race, NULL);
+        raced++;
+        join(other);
     }
     if (strcmp(fault, "overflow") == 0) {
         volatile int most = 0x7FFFFFFF;

@@ -1,6 +1,13 @@
 /* Many threads at everything at once, and threads that end at awkward moments. */
 #include "check.h"
 
+/* The thread sanitizer has given up what it knows of a thread before its last destructors run. */
+#ifdef __SANITIZE_THREAD__
+enum { RACES = 1 };
+#else
+enum { RACES = 0 };
+#endif
+
 #include <limits.h>
 
 /* --- Churn --- */
@@ -602,14 +609,17 @@ int main(int argc, char **argv)
     churning();
     crowded();
     EQ(pthread_key_create(&late_key, late_by_late_key), 0);
-    ending_inside();
-    many_ends();
-    late_calling(2);
+    if (!RACES) {
+        ending_inside();
+        many_ends();
+        late_calling(2);
+    }
     OK(RtmxFlush());
     EQ(statistics().Inside, 0);
     OK(RtmxShutdown());
-    run_silently(argv[0], "latest", 0);
-#ifndef __SANITIZE_ADDRESS__
+    if (!RACES)
+        run_silently(argv[0], "latest", 0);
+#if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
     /* The sanitizer leaves the frames of a cancelled thread marked and finds its destructors there. */
     run_silently(argv[0], "cancel-later", 0);
     run_silently(argv[0], "cancel-first", 0);
