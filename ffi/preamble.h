@@ -16,8 +16,8 @@
  * RETURN VALUES
  *   Every function but RtmxGetAbiNumber and RtmxErrorText returns 0 (NO_ERROR) or a code from below. On
  *   failure outputs are untouched unless the function says otherwise. Arguments are checked in this order:
- *   registration, reader or queue handle, whether a look-up is inside a section, pointers, flags and sizes, other
- *   handles, state.
+ *   registration, reader or queue handle that the call is about, whether a look-up is inside a section,
+ *   pointers, flags and sizes, other handles, state.
  *   ERROR_INTERNAL_ERROR (a defect of the library) and ERROR_INVALID_STATE (a forked child) may come from
  *   any function and are not listed again.
  *
@@ -73,8 +73,8 @@
  *                     after a second without work.
  *   After the beginning of exit() they start no client code any more.
  *   A callback, a method or a cleanup function may call pthread_exit, or be cancelled at a cancellation
- *   point of its own (deferred): what its thread was inside of is released; a thread of the pool is
- *   replaced (one that runs cleanups is not). UNSUPPORTED, with undefined effect: leaving a function of the
+ *   point of its own (deferred): what its thread was inside of is released; a thread of the
+ *   library is replaced. UNSUPPORTED, with undefined effect: leaving a function of the
  *   library, or a client function that it called, by longjmp or a C++ exception; asynchronous
  *   cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) of a thread that is inside either.
  *

@@ -16,8 +16,8 @@
  * RETURN VALUES
  *   Every function but RtmxGetAbiNumber and RtmxErrorText returns 0 (NO_ERROR) or a code from below. On
  *   failure outputs are untouched unless the function says otherwise. Arguments are checked in this order:
- *   registration, reader or queue handle, whether a look-up is inside a section, pointers, flags and sizes, other
- *   handles, state.
+ *   registration, reader or queue handle that the call is about, whether a look-up is inside a section,
+ *   pointers, flags and sizes, other handles, state.
  *   ERROR_INTERNAL_ERROR (a defect of the library) and ERROR_INVALID_STATE (a forked child) may come from
  *   any function and are not listed again.
  *
@@ -73,8 +73,8 @@
  *                     after a second without work.
  *   After the beginning of exit() they start no client code any more.
  *   A callback, a method or a cleanup function may call pthread_exit, or be cancelled at a cancellation
- *   point of its own (deferred): what its thread was inside of is released; a thread of the pool is
- *   replaced (one that runs cleanups is not). UNSUPPORTED, with undefined effect: leaving a function of the
+ *   point of its own (deferred): what its thread was inside of is released; a thread of the
+ *   library is replaced. UNSUPPORTED, with undefined effect: leaving a function of the
  *   library, or a client function that it called, by longjmp or a C++ exception; asynchronous
  *   cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) of a thread that is inside either.
  *
@@ -429,10 +429,11 @@ RTM_API DWORD RtmDeregisterEntity(RTM_ENTITY_HANDLE RtmRegHandle);
  *
  * @param RtmRegHandle  in: the registration.
  *
- * When it returns, no look-up finds the entity, no call of its methods or its callback begins any more, and
- * its handle is dead; but calls that had begun may still be running, and the id is taken until they have
- * returned. Completion is the cleanup function (RtmxRegisterEntity), which is called when nothing of the
- * entity runs any more and the context is in nobody's hands; or wait for it with RtmxFlush.
+ * When it returns, no look-up finds the entity, no invocation and no event of it begins any more, and its
+ * handle is dead; but those that had begun may still be running (an invocation: all its methods), and the id
+ * is taken until they have returned. Completion is the cleanup function (RtmxRegisterEntity), which is
+ * called when nothing of the entity runs any more and the context is in nobody's hands; or wait for it
+ * with RtmxFlush.
  *
  * @return NO_ERROR; ERROR_INVALID_HANDLE not a live registration: stale, forged, of another kind, or
  *   another thread deregisters it just now and wins;
@@ -600,7 +601,7 @@ RTM_API DWORD RtmGetEntityMethods(RTM_ENTITY_HANDLE RtmRegHandle,
  * has returned. Any number of threads may invoke at once. A method may call anything but the waiting
  * functions and may invoke further methods, also its own entity's; see WHAT MAY BE CALLED WHERE. A method
  * may end its thread (pthread_exit, deferred cancellation): then the invocation is over. Allocates in a
- * thread's first call, and when a record is not aligned.
+ * thread's first call, and when a record is not aligned, which also costs a copy of the room that is left.
  */
 RTM_API DWORD RtmInvokeMethod(RTM_ENTITY_HANDLE RtmRegHandle,
                               RTM_ENTITY_HANDLE EntityHandle,
@@ -663,7 +664,8 @@ RTM_API DWORD RtmxCreateEventQueue(PRTMX_QUEUE_HANDLE EventQueue);
  *   reclaimed since RtmxDeregisterEntityLater: see RtmxFlush).
  *
  * Take the descriptor out of your poll set first: it is closed at once if no entity has used the queue,
- * else at the latest when those that have are reclaimed (RtmxFlush). Any thread. Blocks shortly; allocates nothing.
+ * else at the latest when those that have are reclaimed (RtmxFlush). Any thread. Blocks shortly; allocates
+ * nothing.
  */
 RTM_API DWORD RtmxDeleteEventQueue(RTMX_QUEUE_HANDLE EventQueue);
 
@@ -701,9 +703,9 @@ RTM_API DWORD RtmxGetEventQueueDescriptor(RTMX_QUEUE_HANDLE EventQueue,
  *
  * What the budget leaves stays in the queue, whose descriptor stays readable. Never waits for an event.
  * Several threads may dispatch one queue: the callbacks of one entity still run one at a time and in
- * order. A callback may end the thread (pthread_exit, deferred cancellation): its event is over, the
- * others stay. Any thread, also in a method or a cleanup. Lock-free but for finding the queue;
- * allocates only in a thread's first call.
+ * order. A callback that leaves a read section open is the last one that is run. A callback may end the
+ * thread (pthread_exit, deferred cancellation): its event is over, the others stay. Any thread, also in a
+ * method or a cleanup. Lock-free but for finding the queue; allocates only in a thread's first call.
  */
 RTM_API DWORD RtmxDispatchEvents(RTMX_QUEUE_HANDLE EventQueue,
                                  UINT Budget,
@@ -863,11 +865,12 @@ RTM_API DWORD RtmxSynchronize(void);
  * Returns when every read section that any thread was inside at the call has been left and everything
  * that was deregistered before the call has been cleaned up: what a plugin calls before it is
  * unloaded. Waits for the callbacks and methods of entities that RtmxDeregisterEntityLater has ended.
- * Runs cleanup functions itself, on this thread.
+ * Runs cleanup functions itself, on this thread. Do not call it while methods are blocked that those
+ * callbacks and methods invoke: nobody would see that it waits for its own thread.
  *
  * @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section, a callback, a method or a
- *   cleanup function; ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has entered a read
- *   section and not left it; then some of the cleanups have run.
+ *   cleanup function; ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has
+ *   entered a read section and not left it; then some of the cleanups have run.
  *
  * Blocks.
  */

@@ -35,7 +35,7 @@ pub(crate) struct Code {
     joining: Mutex<Option<Box<Joining>>>,
     /// Whether the methods are blocked; held while that changes.
     pub(crate) blocked: Mutex<bool>,
-    /// The thread that blocked them last.
+    /// The serial number of the thread that blocked them last.
     pub(crate) blocker: AtomicUsize,
     /// What a deregistration that completes later is retired in, so that it needs no memory then.
     carrier: Mutex<Option<Box<Batch<Member>>>>,
@@ -184,6 +184,11 @@ impl Frames {
             let index = list.iter().rposition(which)?;
             Some(list.remove(index))
         })
+    }
+
+    /// Leaves all: nobody is inside any more.
+    pub(crate) fn clear(&self) {
+        self.own(Vec::clear);
     }
 
     /// Leaves the innermost invocation of `entity` open.

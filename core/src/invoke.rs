@@ -18,8 +18,8 @@ use crate::mutant::{Mutant, active};
 use crate::reclamation::Local;
 use crate::registry::Registry;
 use crate::rundown::Refused;
-use crate::sync::{Ordering, thread_token};
-use crate::waits::For;
+use crate::sync::{Ordering, thread_serial, thread_token};
+use crate::waits::{For, Thread};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
@@ -29,17 +29,19 @@ pub(crate) struct Noted<'r, T: Send + Sync, C: Config>(Option<&'r Registry<T, C>
 impl<T: Send + Sync, C: Config> Drop for Noted<'_, T, C> {
     fn drop(&mut self) {
         if let Some(registry) = self.0 {
-            registry.waits.leave(thread_token());
+            registry.waits.leave(Thread::current());
         }
     }
 }
 
 impl<T: Send + Sync, C: Config> Registry<T, C> {
-    /// Notes a wait of the calling thread if others could wait for it; `None`: it must not wait.
+    /// Notes a wait of the calling thread if others could wait for it; `None`: it must not wait. A thread
+    /// that is going to block methods can be waited for as soon as it has.
     pub(crate) fn note_wait(&self, local: &Local<Member>, awaits: For) -> Option<Noted<'_, T, C>> {
-        let (me, shared) = (thread_token(), local.shared());
-        let blocks = self.blocks.load(Ordering::Relaxed) != 0;
-        if !blocks && !code::has_frame(shared, me, |_| true) {
+        let (me, shared) = (Thread::current(), local.shared());
+        let blocks = self.blocks.load(Ordering::Relaxed) != 0
+            || matches!(awaits, For::Methods(_)) && !active(Mutant::BlockerUnnoted);
+        if !blocks && !code::has_frame(shared, me.token, |_| true) {
             return Some(Noted(None));
         }
         let is_inside = |thread, entity, methods: bool| {
@@ -56,6 +58,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         &self,
         local: &Local<Member>,
         callee: Handle,
+        wanted: impl Fn(&T) -> bool,
     ) -> Result<Token, InvokeError> {
         let token = self.slab.open(callee).ok_or(InvokeError::InvalidHandle)?;
         let frames = &local.record().state.frames;
@@ -64,7 +67,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         loop {
             let blocker = {
                 let pin = local.pin();
-                self.slab.get(token, &pin).ok_or(InvokeError::InvalidHandle)?;
+                let entity = self.slab.get(token, &pin).ok_or(InvokeError::InvalidHandle)?;
                 let code = self.slab.attachments.get(token.slot());
                 let code = code.filter(|code| code.rundown.has_methods());
                 let code = code.ok_or(InvokeError::NoMethods)?;
@@ -74,7 +77,13 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
                         return Ok(token);
                     }
                     Err(Refused::Closed) => return Err(InvokeError::InvalidHandle),
-                    Err(Refused::Blocked) => code.blocker.load(Ordering::Relaxed),
+                    Err(Refused::Blocked) => {
+                        // SAFETY: I1: it was live under the pin, which is still held.
+                        if !wanted(unsafe { entity.value() }) {
+                            return Err(InvokeError::NoMethods);
+                        }
+                        code.blocker.load(Ordering::Relaxed)
+                    }
                 }
             };
             if let Some(inside) = self.await_resumption(local, token, stripe, blocker)? {
@@ -93,13 +102,13 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         stripe: usize,
         blocker: usize,
     ) -> Result<Option<usize>, InvokeError> {
-        let (me, shared) = (thread_token(), local.shared());
+        let (me, shared) = (Thread::current(), local.shared());
         let inside =
-            code::find_frame(shared, me, |frame| frame.entity == token && frame.is_method());
+            code::find_frame(shared, me.token, |frame| frame.entity == token && frame.is_method());
         if let Some(Frame { part: Part::Method(stripe), .. }) = inside {
             return Ok(Some(stripe));
         }
-        if blocker == me || shared.is_inside() {
+        if blocker == me.serial || shared.is_inside() {
             return Err(InvokeError::WouldDeadlock);
         }
         let wait = self.note_wait(local, For::Resumption(blocker));
@@ -201,7 +210,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
         *now = blocked;
         if blocked {
-            code.blocker.store(thread_token(), Ordering::Relaxed);
+            code.blocker.store(thread_serial(), Ordering::Relaxed);
             self.blocks.fetch_add(1, Ordering::Relaxed);
             code.rundown.block();
         } else {
@@ -230,8 +239,9 @@ impl<'p, T: Send + Sync, C: Config> Invocation<'p, T, C> {
         registry: &'p Registry<T, C>,
         local: &'p Local<Member>,
         callee: Handle,
+        wanted: impl Fn(&T) -> bool,
     ) -> Result<Self, InvokeError> {
-        let entity = registry.enter_methods(local, callee)?;
+        let entity = registry.enter_methods(local, callee, wanted)?;
         Ok(Invocation { registry, local, entity, marker: PhantomData })
     }
 
@@ -278,7 +288,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// See [`InvokeError`].
     pub fn invoke<R>(&self, callee: Handle, f: impl FnOnce(&T) -> R) -> Result<R, InvokeError> {
         let local = crate::member::ambient(&self.domain).map_err(|_| InvokeError::OutOfMemory)?;
-        let invocation = Invocation::begin(self, &local, callee)?;
+        let invocation = Invocation::begin(self, &local, callee, |_| true)?;
         Ok(f(&invocation))
     }
 

@@ -513,6 +513,11 @@ impl Hall {
         self.audience.ring();
     }
 
+    /// Goes on after having been stopped.
+    pub fn start(&self) {
+        self.herald.start();
+    }
+
     /// Sleeps until something is rung.
     pub fn wait(&self) -> bool {
         self.herald.wait(None)

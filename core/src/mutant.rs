@@ -184,6 +184,10 @@ mutants! {
     DepartureWakesNobody,
     /// Methods that are resumed wake nobody.
     ResumptionWakesNobody,
+    /// Whoever is going to block methods does not note that it waits.
+    BlockerUnnoted,
+    /// What led to stopping the herald is not seen by it.
+    StopRelaxed,
     /// A wait is not looked at for a cycle.
     WaitsBlindly,
     /// The one who begins the events of an entity that went meanwhile does not end its part.

@@ -310,7 +310,20 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
     /// # Errors
     /// See [`InvokeError`].
     pub fn begin_invoke(&self, callee: Handle) -> Result<Invocation<'_, T, C>, InvokeError> {
-        Invocation::begin(self.registry, &self.local, callee)
+        Invocation::begin(self.registry, &self.local, callee, |_| true)
+    }
+
+    /// As [`begin_invoke`](Self::begin_invoke), but does not wait for methods that are blocked if `wanted`
+    /// says that none of them is: then it is as if there were none. Not asked if they are not blocked.
+    ///
+    /// # Errors
+    /// See [`InvokeError`].
+    pub fn begin_invoke_if(
+        &self,
+        callee: Handle,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Result<Invocation<'_, T, C>, InvokeError> {
+        Invocation::begin(self.registry, &self.local, callee, wanted)
     }
 
     /// Ends the innermost invocation that was [kept](Invocation::keep). Says whether there was one.
@@ -367,6 +380,11 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
         self.registry.may_wait_as(&self.local)
     }
 
+    /// Whether the calling thread is inside a section, of this participant or another.
+    pub fn is_inside_section(&self) -> bool {
+        self.local.shared().is_inside()
+    }
+
     /// See [`Registry::set_limits`].
     pub fn set_limits(&self, limits: Limits) {
         self.registry.set_limits_as(&self.local, limits);
@@ -410,6 +428,9 @@ impl<T: Send + Sync, C: Config> Drop for Participant<'_, T, C> {
     fn drop(&mut self) {
         // What was kept and never ended, by a thread that is gone, and guards that were leaked.
         while self.registry.leave_methods(&self.local, |_| true) {}
+        // Of a courier that was leaked: its listener stays as it is, but whoever uses the member next is
+        // not inside of it.
+        self.local.record().state.frames.clear();
     }
 }
 

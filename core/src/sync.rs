@@ -238,6 +238,26 @@ pub(crate) fn thread_token() -> usize {
     text.bytes().filter(u8::is_ascii_digit).fold(1, |n, digit| n * 10 + usize::from(digit - b'0'))
 }
 
+/// A number that no other thread has or ever had, never 0. Slower than [`thread_token`].
+#[cfg(not(rtm_loom))]
+pub(crate) fn thread_serial() -> usize {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    std::thread_local!(static OWN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
+    match OWN.get() {
+        0 => {
+            let own = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+            OWN.set(own);
+            own
+        }
+        own => own,
+    }
+}
+
+#[cfg(rtm_loom)]
+pub(crate) fn thread_serial() -> usize {
+    thread_token()
+}
+
 /// Asks the processor to bring a cache line in; a hint without effect on meaning.
 #[inline(always)]
 pub(crate) fn prefetch<T>(address: *const T) {

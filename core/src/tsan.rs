@@ -61,6 +61,17 @@ impl<T> Mutex<T> {
     }
 
     /// As std's.
+    pub fn try_lock(
+        &self,
+    ) -> Result<MutexGuard<'_, T>, std::sync::TryLockError<MutexGuard<'_, T>>> {
+        let Ok(guard) = self.0.try_lock() else {
+            return Err(std::sync::TryLockError::WouldBlock);
+        };
+        acquire(self);
+        Ok(MutexGuard { guard, mutex: self })
+    }
+
+    /// As std's.
     pub fn get_mut(&mut self) -> Result<&mut T, PoisonError<&mut T>> {
         self.0.get_mut()
     }

@@ -2,7 +2,8 @@
 //!
 //! *Roles.* A thread that is about to wait for an entity's code to end, or for an entity's methods to be
 //! let go again, notes that here first, if it could be waited for itself: if it is inside client code,
-//! or if any entity's methods are blocked (it may be the one who blocked them).
+//! if any entity's methods are blocked (it may be the one who blocked them), or if it is about to
+//! block some.
 //! *States.* A node for each such wait. From a wait for the code of an entity (or for its methods alone)
 //! edges lead to the waits of all other threads that are inside it; from a wait for a resumption, to the wait of the
 //! thread that blocked (another might resume, but that nobody knows: it counts as a possible deadlock).
@@ -12,7 +13,7 @@
 
 use crate::handle::Token;
 use crate::mutant::{Mutant, active};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, thread_serial, thread_token};
 use std::sync::PoisonError;
 
 /// What is waited for.
@@ -22,8 +23,21 @@ pub(crate) enum For {
     Code(Token),
     /// The end of its methods alone.
     Methods(Token),
-    /// The resumption of methods that this thread has blocked.
+    /// The resumption of methods that the thread with this serial number has blocked.
     Resumption(usize),
+}
+
+/// A thread, as its frames are noted, and as it is known for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Thread {
+    pub(crate) token: usize,
+    pub(crate) serial: usize,
+}
+
+impl Thread {
+    pub(crate) fn current() -> Thread {
+        Thread { token: thread_token(), serial: thread_serial() }
+    }
 }
 
 /// The wait would be part of a cycle, or there is no memory to note it.
@@ -31,7 +45,7 @@ pub(crate) enum For {
 pub(crate) struct Cycle;
 
 struct Node {
-    thread: usize,
+    thread: Thread,
     awaits: For,
     marked: bool,
 }
@@ -44,7 +58,7 @@ impl Waits {
     /// which waits, has a frame in that entity's code, or in its methods alone.
     pub(crate) fn enter(
         &self,
-        thread: usize,
+        thread: Thread,
         awaits: For,
         is_inside: impl Fn(usize, Token, bool) -> bool,
     ) -> Result<(), Cycle> {
@@ -53,10 +67,10 @@ impl Waits {
         for node in nodes.iter_mut() {
             node.marked = false;
         }
-        let leads_to = |from: For, to: usize| match from {
-            For::Code(entity) => is_inside(to, entity, false),
-            For::Methods(entity) => is_inside(to, entity, true),
-            For::Resumption(blocker) => to == blocker,
+        let leads_to = |from: For, to: Thread| match from {
+            For::Code(entity) => is_inside(to.token, entity, false),
+            For::Methods(entity) => is_inside(to.token, entity, true),
+            For::Resumption(blocker) => to.serial == blocker,
         };
         // Marks every wait that this one would depend on; `frontier` holds what marked them.
         let mut frontier = awaits;
@@ -82,7 +96,7 @@ impl Waits {
     }
 
     /// The wait is over, or was given up.
-    pub(crate) fn leave(&self, thread: usize) {
+    pub(crate) fn leave(&self, thread: Thread) {
         let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = nodes.iter().position(|node| node.thread == thread) {
             nodes.swap_remove(index);
@@ -98,40 +112,44 @@ mod tests {
         Token::new(1, number)
     }
 
+    fn thread(number: usize) -> Thread {
+        Thread { token: number, serial: number }
+    }
+
     #[test]
     fn the_wait_that_closes_a_cycle_is_refused() {
         // Thread n is inside entity n.
-        let is_inside = |thread: usize, token: Token, _: bool| token == entity(thread as u32);
+        let is_inside = |inside: usize, token: Token, _: bool| token == entity(inside as u32);
         for length in 2..6 {
             let waits = Waits::default();
-            for thread in 1..length {
-                let awaits = For::Code(entity(thread as u32 + 1));
-                assert_eq!(waits.enter(thread, awaits, is_inside), Ok(()));
+            for number in 1..length {
+                let awaits = For::Code(entity(number as u32 + 1));
+                assert_eq!(waits.enter(thread(number), awaits, is_inside), Ok(()));
             }
             let last = For::Code(entity(1));
-            assert_eq!(waits.enter(length, last, is_inside), Err(Cycle));
+            assert_eq!(waits.enter(thread(length), last, is_inside), Err(Cycle));
             // Whoever is refused has not been noted, and one that goes breaks the cycle.
-            waits.leave(length / 2);
-            assert_eq!(waits.enter(length, last, is_inside), Ok(()));
+            waits.leave(thread(length / 2));
+            assert_eq!(waits.enter(thread(length), last, is_inside), Ok(()));
         }
     }
 
     #[test]
     fn a_chain_is_no_cycle() {
-        let is_inside = |thread: usize, token: Token, _: bool| token == entity(thread as u32);
+        let is_inside = |inside: usize, token: Token, _: bool| token == entity(inside as u32);
         let waits = Waits::default();
-        assert_eq!(waits.enter(1, For::Code(entity(2)), is_inside), Ok(()));
-        assert_eq!(waits.enter(2, For::Code(entity(3)), is_inside), Ok(()));
-        assert_eq!(waits.enter(4, For::Code(entity(1)), is_inside), Ok(()));
-        assert_eq!(waits.enter(5, For::Code(entity(5)), is_inside), Ok(()), "own frames");
+        assert_eq!(waits.enter(thread(1), For::Code(entity(2)), is_inside), Ok(()));
+        assert_eq!(waits.enter(thread(2), For::Code(entity(3)), is_inside), Ok(()));
+        assert_eq!(waits.enter(thread(4), For::Code(entity(1)), is_inside), Ok(()));
+        assert_eq!(waits.enter(thread(5), For::Code(entity(5)), is_inside), Ok(()), "own frames");
     }
 
     #[test]
     fn two_that_wait_for_each_others_resumption() {
         let outside = |_: usize, _: Token, _: bool| false;
         let waits = Waits::default();
-        assert_eq!(waits.enter(1, For::Resumption(2), outside), Ok(()));
-        assert_eq!(waits.enter(2, For::Resumption(1), outside), Err(Cycle));
-        assert_eq!(waits.enter(2, For::Resumption(3), outside), Ok(()));
+        assert_eq!(waits.enter(thread(1), For::Resumption(2), outside), Ok(()));
+        assert_eq!(waits.enter(thread(2), For::Resumption(1), outside), Err(Cycle));
+        assert_eq!(waits.enter(thread(2), For::Resumption(3), outside), Ok(()));
     }
 }

@@ -463,6 +463,25 @@ fn guards_of_invocations_may_go_in_any_order() {
 }
 
 #[test]
+fn a_leaked_courier_leaves_nobody_inside() {
+    let registry = registry::<()>();
+    let queue = EventQueue::new();
+    let _listener = listening(&registry, 1, (), &queue);
+    let callee = exporting(&registry, 2, ());
+    let participant = registry.join().unwrap();
+    while participant.herald_step() {}
+    let mut courier = participant.courier(&queue);
+    assert!(courier.next_event().is_some());
+    std::mem::forget(courier);
+    assert!(participant.inside_membership_event());
+    drop(participant);
+    // The next one gets the same member.
+    let participant = registry.join().unwrap();
+    assert!(!participant.inside_membership_event());
+    assert_eq!(participant.deregister(callee), Ok(()));
+}
+
+#[test]
 fn ending_kept_invocations_leaves_guards_alone() {
     let registry = registry::<()>();
     let handles = [1, 2].map(|id| exporting(&registry, id, ()));

@@ -15,7 +15,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::thread;
 use crate::tokens::Serials;
 use crate::types::*;
-use rtm_core::{Courier, EntityInfo, Event, EventQueue, Handle, WaitError};
+use rtm_core::{Courier, EntityInfo, Event, EventQueue, Handle};
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::{Arc, PoisonError};
@@ -237,7 +237,8 @@ pub unsafe extern "C" fn RtmxCreateEventQueue(EventQueue: PRTMX_QUEUE_HANDLE) ->
 ///   reclaimed since RtmxDeregisterEntityLater: see RtmxFlush).
 ///
 /// Take the descriptor out of your poll set first: it is closed at once if no entity has used the queue,
-/// else at the latest when those that have are reclaimed (RtmxFlush). Any thread. Blocks shortly; allocates nothing.
+/// else at the latest when those that have are reclaimed (RtmxFlush). Any thread. Blocks shortly; allocates
+/// nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxDeleteEventQueue(EventQueue: RTMX_QUEUE_HANDLE) -> DWORD {
     without_cancellation(|| call(|| manager::of_handle()?.queues.delete(EventQueue)))
@@ -286,9 +287,9 @@ pub unsafe extern "C" fn RtmxGetEventQueueDescriptor(
 ///
 /// What the budget leaves stays in the queue, whose descriptor stays readable. Never waits for an event.
 /// Several threads may dispatch one queue: the callbacks of one entity still run one at a time and in
-/// order. A callback may end the thread (pthread_exit, deferred cancellation): its event is over, the
-/// others stay. Any thread, also in a method or a cleanup. Lock-free but for finding the queue;
-/// allocates only in a thread's first call.
+/// order. A callback that leaves a read section open is the last one that is run. A callback may end the
+/// thread (pthread_exit, deferred cancellation): its event is over, the others stay. Any thread, also in a
+/// method or a cleanup. Lock-free but for finding the queue; allocates only in a thread's first call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxDispatchEvents(
     EventQueue: RTMX_QUEUE_HANDLE,
@@ -326,7 +327,7 @@ fn begin_dispatch(queue: RTMX_QUEUE_HANDLE, budget: UINT, dispatched: PUINT) -> 
     }
     let record = thread::record(manager)?;
     let participant = record.section.participant();
-    if record.is_dispatching() || participant.may_wait() == Err(WaitError::InsideSection) {
+    if record.is_dispatching() || participant.is_inside_section() {
         return Err(ERROR_POSSIBLE_DEADLOCK);
     }
     record.outer.set(record.scratch.depth());
@@ -339,6 +340,8 @@ fn next_of_dispatch(go_on: bool, due: &mut Due, more: &mut bool) -> Outcome {
     let Some(manager) = manager::existing() else { return Ok(()) };
     let record = thread::record(manager)?;
     let mut courier = record.courier.borrow_mut();
+    // A callback that has entered a section and not left it: the next one would find itself in it.
+    let go_on = go_on && !record.section.is_inside();
     if go_on && let Some(next) = courier.as_mut().and_then(next_due) {
         *due = next;
         *more = true;

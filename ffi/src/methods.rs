@@ -103,7 +103,7 @@ pub unsafe extern "C" fn RtmGetEntityMethods(
 /// has returned. Any number of threads may invoke at once. A method may call anything but the waiting
 /// functions and may invoke further methods, also its own entity's; see WHAT MAY BE CALLED WHERE. A method
 /// may end its thread (pthread_exit, deferred cancellation): then the invocation is over. Allocates in a
-/// thread's first call, and when a record is not aligned.
+/// thread's first call, and when a record is not aligned, which also costs a copy of the room that is left.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmInvokeMethod(
     RtmRegHandle: RTM_ENTITY_HANDLE,
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn RtmInvokeMethod(
     let mut running = Running::NOTHING;
     // SAFETY: the caller's pointers, as the header asks for.
     let mut code = call(|| unsafe { running.begin(&request) });
-    while let Some(method) = running.method {
+    while let Some(method) = running.method.take() {
         // SAFETY: the client gave the function for this use; the record is large enough for what it
         // says.
         unsafe { method(RtmRegHandle, EntityHandle, Input, running.record) };
@@ -193,9 +193,11 @@ impl Running {
         let callee = handle(request.EntityHandle)?;
         same_table(manager, callee, table)?;
         let thread = thread::record(manager)?;
-        let begun = thread.section.participant().begin_invoke(callee);
+        let selects = |client: &crate::client::Client| client.exported & wanted;
+        let participant = thread.section.participant();
+        let begun = participant.begin_invoke_if(callee, |client| selects(client) != 0);
         let selected = match &begun {
-            Ok(invocation) => invocation.exported & wanted,
+            Ok(invocation) => selects(invocation),
             Err(InvokeError::NoMethods) => 0,
             Err(InvokeError::InvalidHandle) => return Err(ERROR_INVALID_HANDLE),
             Err(InvokeError::WouldDeadlock) => return Err(ERROR_POSSIBLE_DEADLOCK),
@@ -227,7 +229,6 @@ impl Running {
     /// # Safety
     /// `begin` has succeeded, and the method that it or this found has returned.
     unsafe fn proceed(&mut self, request: &Request) -> Outcome {
-        self.method = None;
         let preset = self.room - HEAD;
         // SAFETY: the record that the method was given.
         let mut size = unsafe { (*self.record).OutputSize };

@@ -465,6 +465,8 @@ impl Place {
         let participant = self.record.section.participant();
         let mut place = self.record.courier.borrow_mut();
         let courier = place.get_or_insert_with(|| participant.courier(queue));
+        // What a callback has entered and not left is not the next one's.
+        self.record.section.leave_all();
         loop {
             while EXITING.load(Ordering::Relaxed) && !pool.is_stopping() {
                 courier.finish();

@@ -4,7 +4,9 @@
 //! cleanups itself; `RtmxShutdown` ends the thread.
 //!
 //! *States* (`state`): ABSENT → AWAKE (before the thread is started, so that it finds it so) ↔ ASLEEP;
-//! AWAKE or ASLEEP → STOPPING by shutdown, after which the thread drains what is left and ends.
+//! AWAKE or ASLEEP → STOPPING by shutdown, after which the thread drains what is left and ends. A
+//! thread that a cleanup ends is *lost*: the destructor of its record, which gives back what it had in
+//! hand, or the shutdown that waits for it, starts another.
 //!
 //! *No lost wake-up.* A deregistration retires its entity, fences and reads the state; the thread says
 //! ASLEEP, fences and looks whether anything is retired. If the retirement comes first in the order
@@ -13,19 +15,19 @@
 //!
 //! *Client code* is called from frames that own nothing: `RtmxFlush` and the thread's loop make one
 //! call of the boundary to get the next cleanup and one after it; what is under way hangs on the
-//! thread's record or the thread's own state and survives a client that does not return.
+//! thread's record and survives a client that does not return.
 
 use crate::boundary::{Outcome, call, try_box, without_cancellation};
 use crate::client::Client;
+use crate::fork;
 use crate::manager::{self, Manager};
-use crate::sync::Mutex;
-use crate::thread;
+use crate::sync::{Mutex, MutexGuard};
+use crate::thread::{self, Record};
 use crate::types::*;
-use rtm_core::{Departed, OutOfMemory, Participant, WaitError};
-use std::cell::RefCell;
+use rtm_core::WaitError;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use std::sync::{Once, PoisonError};
+use std::sync::{Once, PoisonError, TryLockError};
 
 const ABSENT: u32 = 0;
 const AWAKE: u32 = 1;
@@ -52,6 +54,8 @@ pub(crate) struct Reclaimer {
     state: AtomicU32,
     started: AtomicBool,
     thread: Mutex<Option<libc::pthread_t>>,
+    /// The thread that a shutdown waited for has been ended by a cleanup.
+    lost: AtomicBool,
 }
 
 /// What the next cleanup is.
@@ -64,20 +68,24 @@ impl Reclaimer {
         if self.started.load(Ordering::Acquire) {
             return Ok(());
         }
-        let mut place = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        self.start_in(&mut self.lock(), manager)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<libc::pthread_t>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start_in(&self, place: &mut Option<libc::pthread_t>, manager: &'static Manager) -> Outcome {
         if place.is_some() {
             return Ok(());
         }
         watch_exit();
-        let no_memory = |OutOfMemory| ERROR_NOT_ENOUGH_MEMORY;
-        let participant = manager.registry.join().map_err(no_memory)?;
-        let work = Work { departed: RefCell::new(None), participant, manager };
-        let work = Box::into_raw(try_box(work)?);
+        let work = Box::into_raw(try_box(Work { record: Record::new(manager)?, manager })?);
         self.state.store(AWAKE, Ordering::Relaxed);
         let mut thread = 0;
         let failed = with_signals_blocked(|| {
             // SAFETY: `run` owns its work, which borrows the manager, which outlives the thread:
-            // shutdown joins it first.
+            // shutdown joins it first, see `lose`.
             unsafe { libc::pthread_create(&mut thread, ptr::null(), run, work.cast()) }
         });
         if failed != 0 {
@@ -106,27 +114,62 @@ impl Reclaimer {
     }
 
     /// Ends the thread after everything retired so far has been cleaned up. Says whether it ran.
-    fn stop(&self) -> bool {
-        let mut place = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = place.take() {
+    fn stop(&self, manager: &'static Manager) -> Result<bool, DWORD> {
+        let mut place = self.lock();
+        let mut ran = false;
+        while let Some(thread) = place.take() {
+            ran = true;
             self.state.store(STOPPING, Ordering::Release);
             futex_wake(&self.state, 1);
-            // SAFETY: started by `start`, joined once.
+            // SAFETY: started by `start_in`, joined once.
             unsafe { libc::pthread_join(thread, ptr::null_mut()) };
             self.started.store(false, Ordering::Relaxed);
             self.state.store(ABSENT, Ordering::Relaxed);
-            return true;
+            if self.lost.swap(false, Ordering::Relaxed) {
+                // What it has left is another's.
+                self.start_in(&mut place, manager)?;
+            }
         }
-        false
+        Ok(ran)
+    }
+
+    /// By the thread that a cleanup ends, when it has given back what it had in hand. Touches nothing of
+    /// the manager's after it has let the lock go: nobody waits for a thread that has been replaced.
+    fn lose(&self, manager: &'static Manager) {
+        loop {
+            let mut place = match self.thread.try_lock() {
+                Ok(place) => place,
+                Err(TryLockError::Poisoned(place)) => place.into_inner(),
+                // Shutdown has the lock while it waits for us, and sees to the rest.
+                Err(TryLockError::WouldBlock) if self.state.load(Ordering::Relaxed) == STOPPING => {
+                    // Released by the end of the thread: partner is the join.
+                    self.lost.store(true, Ordering::Relaxed);
+                    return;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    std::thread::yield_now();
+                    continue;
+                }
+            };
+            if let Some(thread) = place.take() {
+                // SAFETY: the calling thread, not joined by anybody.
+                unsafe { libc::pthread_detach(thread) };
+            }
+            if self.start_in(&mut place, manager).is_err() {
+                // The next registration tries again.
+                self.started.store(false, Ordering::Relaxed);
+            }
+            return;
+        }
     }
 
     /// Sleeps until woken, or for a nap while something is retired. Says whether it goes on.
-    fn sleep(&self, work: &Work, nap_ms: &mut u32) -> bool {
+    fn sleep(&self, work: Post, nap_ms: &mut u32) -> bool {
         let asleep = |now| (now == AWAKE).then_some(ASLEEP);
         let _ = self.state.try_update(Ordering::Relaxed, Ordering::Relaxed, asleep);
         // Fence: partner is the one in `wake`.
         fence(Ordering::SeqCst);
-        let timeout = if work.participant.retired() == 0 {
+        let timeout = if work.record.section.participant().retired() == 0 {
             *nap_ms = 1;
             None
         } else {
@@ -140,21 +183,48 @@ impl Reclaimer {
     }
 }
 
-/// What the reclaimer thread is at.
+/// What the thread is given.
 struct Work {
-    departed: RefCell<Option<Departed<'static, Client>>>,
-    // After what borrows it.
-    participant: Participant<'static, Client>,
+    record: Box<Record>,
     manager: &'static Manager,
+}
+
+/// Where the thread is. Plain data: dropping it does nothing.
+#[derive(Clone, Copy)]
+struct Post {
+    record: &'static Record,
+    manager: &'static Manager,
+}
+
+/// Of the thread's record: dropped while the thread has it, the thread is lost.
+pub(crate) struct Duty(&'static Manager);
+
+impl Duty {
+    fn done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        // The manager stays: whoever shuts down waits for this thread first.
+        self.0.reclaimer.lose(self.0);
+    }
 }
 
 extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
     // SAFETY: names the calling thread; the text ends with NUL.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"rtm-reclaimer".as_ptr()) };
-    // Freed at the end; lost, not dangling, if a cleanup ends the thread.
-    let work = work.cast::<Work>();
-    // SAFETY: `start` gives it to this thread; freed only below, when nothing borrows it any more.
-    let at: &'static Work = unsafe { &*work };
+    let mut post = None;
+    call(|| {
+        // SAFETY: `start_in` gives it to this thread.
+        let Work { record, manager } = *unsafe { Box::from_raw(work.cast::<Work>()) };
+        let record = thread::adopt(record)?;
+        record.duty.set(Some(Duty(manager)));
+        post = Some(Post { record, manager });
+        Ok(())
+    });
+    let Some(at) = post else { return ptr::null_mut() };
     let mut nap_ms = 1;
     loop {
         let mut next = next_cleanup(at);
@@ -165,26 +235,34 @@ extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
             nap_ms = 1;
             next = next_cleanup(at);
         }
-        if !at.manager.reclaimer.sleep(at, &mut nap_ms) && at.participant.retired() == 0 {
+        // A cleanup that has forked comes back here in the child, too.
+        if !fork::usable()
+            || !at.manager.reclaimer.sleep(at, &mut nap_ms)
+                && at.record.section.participant().retired() == 0
+        {
             break;
         }
     }
-    // SAFETY: made by `start`; nothing borrows it.
-    drop(unsafe { Box::from_raw(work) });
+    if let Some(duty) = at.record.duty.take() {
+        duty.done();
+    }
     ptr::null_mut()
 }
 
 /// Drops what may be dropped and finds the next cleanup that is due. The one before is over.
-fn next_cleanup(work: &'static Work) -> Option<Cleanup> {
+fn next_cleanup(at: Post) -> Option<Cleanup> {
     let mut next = None;
     call(|| {
-        let mut departed = work.departed.borrow_mut();
+        let participant = at.record.section.participant();
+        // What a cleanup has entered and not left would keep the others from being due.
+        at.record.section.leave_all();
+        let mut departed = at.record.departed.borrow_mut();
         if departed.is_none() {
-            work.participant.collect();
+            participant.collect();
         }
-        let due = departed.get_or_insert_with(|| work.participant.departed());
+        let due = departed.get_or_insert_with(|| participant.departed());
         // An explicit shutdown comes before the process's exit.
-        let stopping = work.manager.reclaimer.state.load(Ordering::Relaxed) == STOPPING;
+        let stopping = at.manager.reclaimer.state.load(Ordering::Relaxed) == STOPPING;
         if stopping || !EXITING.load(Ordering::Relaxed) {
             next = due.next_departed().and_then(|client| cleanup_of(&client));
         }
@@ -220,11 +298,12 @@ pub unsafe extern "C" fn RtmxSynchronize() -> DWORD {
 /// Returns when every read section that any thread was inside at the call has been left and everything
 /// that was deregistered before the call has been cleaned up: what a plugin calls before it is
 /// unloaded. Waits for the callbacks and methods of entities that RtmxDeregisterEntityLater has ended.
-/// Runs cleanup functions itself, on this thread.
+/// Runs cleanup functions itself, on this thread. Do not call it while methods are blocked that those
+/// callbacks and methods invoke: nobody would see that it waits for its own thread.
 ///
 /// @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section, a callback, a method or a
-///   cleanup function; ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has entered a read
-///   section and not left it; then some of the cleanups have run.
+///   cleanup function; ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has
+///   entered a read section and not left it; then some of the cleanups have run.
 ///
 /// Blocks.
 #[unsafe(no_mangle)]
@@ -298,7 +377,7 @@ fn shutdown() -> Outcome {
     if !participant.is_idle() {
         return Err(ERROR_BUSY);
     }
-    let ran = manager.reclaimer.stop();
+    let ran = manager.reclaimer.stop(manager)?;
     let idle = participant.is_idle();
     let pool = if idle { manager.pool.stop(manager) } else { 0 };
     if !participant.is_idle() {

@@ -301,10 +301,11 @@ pub unsafe extern "C" fn RtmDeregisterEntity(RtmRegHandle: RTM_ENTITY_HANDLE) ->
 ///
 /// @param RtmRegHandle  in: the registration.
 ///
-/// When it returns, no look-up finds the entity, no call of its methods or its callback begins any more, and
-/// its handle is dead; but calls that had begun may still be running, and the id is taken until they have
-/// returned. Completion is the cleanup function (RtmxRegisterEntity), which is called when nothing of the
-/// entity runs any more and the context is in nobody's hands; or wait for it with RtmxFlush.
+/// When it returns, no look-up finds the entity, no invocation and no event of it begins any more, and its
+/// handle is dead; but those that had begun may still be running (an invocation: all its methods), and the id
+/// is taken until they have returned. Completion is the cleanup function (RtmxRegisterEntity), which is
+/// called when nothing of the entity runs any more and the context is in nobody's hands; or wait for it
+/// with RtmxFlush.
 ///
 /// @return NO_ERROR; ERROR_INVALID_HANDLE not a live registration: stale, forged, of another kind, or
 ///   another thread deregisters it just now and wins;

@@ -17,8 +17,9 @@ use crate::events::Hold;
 use crate::manager::Manager;
 use crate::methods::Scratch;
 use crate::pool::Seat;
+use crate::reclaimer::Duty;
 use crate::types::*;
-use rtm_core::{Courier, Flushing, Guard, OutOfMemory, Participant};
+use rtm_core::{Courier, Departed, Flushing, Guard, OutOfMemory, Participant};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -90,6 +91,14 @@ impl Section {
         }
     }
 
+    /// Leaves whatever has been entered and not left.
+    pub(crate) fn leave_all(&self) {
+        if self.depth.get() != 0 {
+            self.depth.set(1);
+            let _ = self.leave();
+        }
+    }
+
     pub(crate) fn is_inside(&self) -> bool {
         self.depth.get() != 0
     }
@@ -108,10 +117,7 @@ impl Section {
 
 impl Drop for Section {
     fn drop(&mut self) {
-        if self.depth.get() != 0 {
-            self.depth.set(1);
-            let _ = self.leave();
-        }
+        self.leave_all();
     }
 }
 
@@ -120,6 +126,8 @@ pub(crate) struct Record {
     serial: u64,
     /// An `RtmxFlush` under way.
     pub(crate) flushing: RefCell<Option<Flushing<'static, Client>>>,
+    /// What the reclaimer thread is at.
+    pub(crate) departed: RefCell<Option<Departed<'static, Client>>>,
     /// Invocations that the thread was inside of when it got its courier.
     pub(crate) outer: Cell<usize>,
     /// Gets events for `RtmxDispatchEvents` under way, or for a thread of the pool.
@@ -132,6 +140,8 @@ pub(crate) struct Record {
     pub(crate) section: Section,
     /// Last: a thread of the pool is gone when it holds nothing any more.
     pub(crate) seat: Cell<Option<Seat>>,
+    /// The reclaimer thread's.
+    pub(crate) duty: Cell<Option<Duty>>,
 }
 
 impl Record {
@@ -139,12 +149,14 @@ impl Record {
         try_box(Record {
             serial: manager.serial,
             flushing: RefCell::new(None),
+            departed: RefCell::new(None),
             outer: Cell::new(0),
             courier: RefCell::new(None),
             dispatched: RefCell::new(None),
             scratch: Scratch::default(),
             section: Section::new(manager)?,
             seat: Cell::new(None),
+            duty: Cell::new(None),
         })
     }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// One for each subject.
-const PROGRAMS: [&str; 16] = [
+const PROGRAMS: [&str; 20] = [
     "layout",
     "registration",
     "queries",
@@ -29,6 +29,10 @@ const PROGRAMS: [&str; 16] = [
     "event_queues",
     "rundown",
     "plugin",
+    "circles",
+    "lost_reclaimer",
+    "forking_client",
+    "open_sections",
 ];
 
 /// What a program needs beside `librtm.a`. With glibc 2.34 and later these are empty and the line may
@@ -315,7 +319,7 @@ const VALGRIND_SUPPRESSIONS: &str = "{
 
 /// In a forked child everything that the parent's other threads point to is lost.
 fn can_look_for_leaks(program: &str) -> bool {
-    program != "process"
+    !["process", "forking_client"].contains(&program)
 }
 
 fn suppressions(name: &str, text: &str) -> PathBuf {
@@ -407,7 +411,7 @@ fn races() -> Option<&'static Races> {
 
 /// Not `registration`, which does without address space, `process`, whose children are copies of one thread,
 /// `shutdown`, which counts threads and memory, and those about linking and loading.
-const FOR_RACES: [&str; 9] = [
+const FOR_RACES: [&str; 11] = [
     "queries",
     "sections",
     "cleanup",
@@ -417,6 +421,8 @@ const FOR_RACES: [&str; 9] = [
     "events",
     "event_queues",
     "rundown",
+    "circles",
+    "open_sections",
 ];
 
 /// std is not instrumented, and the fence of `Arc`'s drop is not seen.
@@ -461,7 +467,7 @@ fn with_thread_sanitizer() {
 // --- Valgrind ---
 
 /// Those that valgrind says something about beyond the sanitizers: it looks into the library too.
-const UNDER_VALGRIND: [&str; 13] = [
+const UNDER_VALGRIND: [&str; 16] = [
     "registration",
     "queries",
     "sections",
@@ -475,6 +481,9 @@ const UNDER_VALGRIND: [&str; 13] = [
     "event_queues",
     "rundown",
     "plugin",
+    "circles",
+    "lost_reclaimer",
+    "open_sections",
 ];
 
 fn valgrind(file: &Path) -> Command {

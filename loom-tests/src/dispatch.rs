@@ -82,6 +82,29 @@ pub fn stop_against_sleep() {
     });
 }
 
+/// A herald that is stopped to make it look sees what it is to see, also if it is just starting anew.
+pub fn rouse_against_sleep() {
+    explore(|| {
+        let hall = Arc::new(Hall::new());
+        let news = [(); 2].map(|()| Watched::new());
+        let thread = {
+            let (hall, news) = (hall.clone(), news.clone());
+            spawn(move || {
+                for one in &news {
+                    // SAFETY: checked by loom.
+                    one.0.with_mut(|one| unsafe { *one += 1 });
+                    hall.stop();
+                }
+            })
+        };
+        while hall.wait() {}
+        hall.start();
+        // SAFETY: checked by loom.
+        assert_eq!(news[0].0.with(|one| unsafe { *one }), 1);
+        thread.join().unwrap();
+    });
+}
+
 /// An event comes while a runner that has read all others stops, and another goes on: the first is
 /// made ready, by itself or by the herald. Nobody rings but the appender.
 pub fn append_against_pause() {

@@ -202,6 +202,7 @@ models! {
     dispatch {
         append_against_sleep [WakeWithoutFence WaitWithoutFence WaitWithoutLook]
         stop_against_sleep []
+        rouse_against_sleep [StopRelaxed]
         append_against_pause [PauseWithoutLook PauseWithoutFence RestsLate]
         append_against_pass [AttendLate AttendWithoutFence RingWithoutFence]
         runs_one_after_the_other [PauseRelaxed RouseRelaxed]
@@ -239,6 +240,7 @@ models! {
         blocked_by_another [BlockRelaxed RefuseWithoutFence]
         two_methods_that_deregister_each_other [WaitsBlindly]
         blocker_against_blocked [WaitsBlindly]
+        blocker_in_a_circle [BlockerUnnoted]
     }
     events {
         deregister_against_delivery [EndWakesNobody]

@@ -333,6 +333,35 @@ pub fn two_methods_that_deregister_each_other() {
     });
 }
 
+/// A blocker that is in no client code waits for one who waits for another who waits for the resumption.
+pub fn blocker_in_a_circle() {
+    explore(|| {
+        with(|registry| {
+            let ledger = Ledger::default();
+            let [one, two, three] = [(); 3].map(|()| registry.join().unwrap());
+            let blocked = exporting(&one, 1, ledger.canary(1));
+            let between = exporting(&one, 2, ledger.canary(2));
+            two.begin_invoke(blocked).unwrap().keep();
+            three.begin_invoke(between).unwrap().keep();
+            let second = spawn(move || {
+                let departed = two.deregister(between);
+                assert!(two.end_kept_invocation());
+                (departed.is_ok(), two)
+            });
+            let third = spawn(move || {
+                let invoked = invoke(&three, blocked, 1);
+                assert!(three.end_kept_invocation());
+                (invoked.is_ok(), three)
+            });
+            let mine = one.block_methods(blocked).is_ok();
+            assert_eq!(one.resume_methods(blocked), Ok(()));
+            let (departed, _two) = second.join().unwrap();
+            let (invoked, _three) = third.join().unwrap();
+            assert!(u32::from(mine) + u32::from(departed) + u32::from(invoked) >= 2);
+        });
+    });
+}
+
 /// One who has blocked methods deregisters an entity whose method waits for them to be resumed.
 pub fn blocker_against_blocked() {
     explore(|| {

@@ -16,4 +16,5 @@ rtm_loom_tests::tests! { rundown:
     blocked_by_another
     two_methods_that_deregister_each_other
     blocker_against_blocked
+    blocker_in_a_circle
 }

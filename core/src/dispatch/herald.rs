@@ -76,19 +76,22 @@ impl Herald {
             }
             let _ = self.state.compare_exchange(ASLEEP, AWAKE, relaxed, relaxed);
         }
-        self.state.load(relaxed) != STOPPED
+        // Acquire: partner is `stop`.
+        self.state.load(relaxed_if(Mutant::StopRelaxed, Ordering::Acquire)) != STOPPED
     }
 
-    /// Makes every `wait` return `false`, now and from now on. Carries nothing: join the thread.
+    /// Makes every `wait` return `false`, now and from now on.
     pub(crate) fn stop(&self) {
-        // A swap, so that loom knows its place among the exchanges of `wait`.
-        self.state.swap(STOPPED, Ordering::Relaxed);
+        // Release: partners are `start` and the end of `wait`: what led to it is seen. A swap, so that
+        // loom knows its place among the exchanges of `wait`.
+        self.state.swap(STOPPED, relaxed_if(Mutant::StopRelaxed, Ordering::Release));
         self.state.wake(u32::MAX);
     }
 
-    /// Undoes [`stop`](Herald::stop), for another thread.
+    /// Undoes [`stop`](Herald::stop): whoever was to be told by it looks after this.
     pub(crate) fn start(&self) {
-        self.state.store(AWAKE, Ordering::Relaxed);
+        // A swap: of a `stop` that it undoes it acquires what led to it; a later one is not undone.
+        self.state.swap(AWAKE, relaxed_if(Mutant::StopRelaxed, Ordering::Acquire));
     }
 
     /// Whether a [`step`](Herald::step) would have found something just now.

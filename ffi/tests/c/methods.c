@@ -548,6 +548,8 @@ static void *try_blocked(void *unused)
 
 static void would_deadlock(void)
 {
+    UINT output[16], size = sizeof output;
+
     entered = 0;
     callee = add_callee(18, block_own);
     OK(invoke(self, callee));
@@ -559,6 +561,9 @@ static void would_deadlock(void)
     EQ(invoke(self, callee), ERROR_POSSIBLE_DEADLOCK);
     EQ(invoke(self, callee), ERROR_POSSIBLE_DEADLOCK);
     elsewhere(try_blocked, NULL);
+    /* Nothing to run, nothing to wait for. */
+    EQ(invoke_for(self, callee, 2, output, &size), ERROR_NOT_FOUND);
+    EQ(size, 0);
     OK(RtmBlockMethods(callee, NULL, 0, RTM_RESUME_METHODS));
     /* In a section, but with nothing to wait for. */
     OK(RtmxEnter());
