@@ -8,7 +8,7 @@
 
 use crate::alloc::OutOfMemory;
 use crate::dispatch::{Joining, Listener};
-use crate::handle::{Token, mix};
+use crate::handle::Token;
 use crate::member::Member;
 use crate::mutant::{Mutant, active};
 use crate::reclamation::{Batch, Shared};
@@ -45,15 +45,25 @@ pub(crate) struct Code {
     pub(crate) gone: AtomicBool,
 }
 
-/// Stripes of the methods of one entity.
+/// Stripes of the methods of one entity: as many as there are processors, asked for once, since the answer
+/// is read from a file.
+#[cfg(not(rtm_loom))]
 fn stripes() -> usize {
-    #[cfg(not(rtm_loom))]
-    {
-        // SAFETY: asks for a number.
-        let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
-        usize::try_from(processors).unwrap_or(1).clamp(1, 16).next_power_of_two()
+    static STRIPES: AtomicUsize = AtomicUsize::new(0);
+    match STRIPES.load(Ordering::Relaxed) {
+        0 => {
+            // SAFETY: asks for a number.
+            let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+            let stripes = usize::try_from(processors).unwrap_or(1).clamp(1, 16).next_power_of_two();
+            STRIPES.store(stripes, Ordering::Relaxed);
+            stripes
+        }
+        stripes => stripes,
     }
-    #[cfg(rtm_loom)]
+}
+
+#[cfg(rtm_loom)]
+fn stripes() -> usize {
     2
 }
 
@@ -236,9 +246,17 @@ pub(crate) fn has_frame(
     find_frame(shared, thread, which).is_some()
 }
 
-/// The stripe of the calling thread.
-pub(crate) fn stripe() -> usize {
-    mix(thread_token() as u64) as usize
+/// A number for a member's stripe: consecutive, so that a few members use different ones.
+#[cfg(not(rtm_loom))]
+pub(crate) fn next_stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Loom's members are made by one thread: by the thread that uses them.
+#[cfg(rtm_loom)]
+pub(crate) fn next_stripe() -> usize {
+    crate::handle::mix(thread_token() as u64) as usize
 }
 
 /// Places to sleep at until something about an entity changes.

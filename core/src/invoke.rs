@@ -3,7 +3,7 @@
 //! *Roles.* *Invokers* enter an entity's methods, which keeps its deregistration from finishing. A
 //! *blocker* closes the door, waits until nobody is inside, and later it or another thread opens it.
 //!
-//! *Paths.* Entering: a look-up and one compare-exchange on the stripe of the thread. If the methods are
+//! *Paths.* Entering: a look-up and one compare-exchange on the stripe of the member. If the methods are
 //! blocked: a thread that is inside them already is let in (whoever blocks waits for it anyway); a
 //! thread that would wait for itself is refused; others sleep until the door opens or the entity
 //! goes, without holding anything that keeps memory.
@@ -61,9 +61,10 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         wanted: impl Fn(&T) -> bool,
     ) -> Result<Token, InvokeError> {
         let token = self.slab.open(callee).ok_or(InvokeError::InvalidHandle)?;
-        let frames = &local.record().state.frames;
+        let member = &local.record().state;
+        let frames = &member.frames;
         frames.reserve().map_err(|_| InvokeError::OutOfMemory)?;
-        let (mut stripe, mut again) = (code::stripe(), false);
+        let (mut stripe, mut again) = (member.stripe(), false);
         loop {
             let blocker = {
                 let pin = local.pin();

@@ -6,7 +6,7 @@
 //! membership for that call alone.
 
 use crate::alloc::OutOfMemory;
-use crate::code::Frames;
+use crate::code::{Frames, next_stripe};
 use crate::limits::Stocked;
 use crate::reclamation::{Domain, Local, Section};
 use crate::slab::{Shard, Sharded};
@@ -25,6 +25,9 @@ pub(crate) struct Member {
     /// The table this member used last, see `Tables::find_again`.
     pub(crate) table: AtomicPtr<()>,
     pub(crate) frames: Frames,
+    /// By way of which it enters methods.
+    #[cfg(not(rtm_loom))]
+    stripe: usize,
     /// Events handed out, and how often one of them was that some were missed.
     pub(crate) events: AtomicU64,
     pub(crate) missed: AtomicU64,
@@ -39,9 +42,23 @@ impl Default for Member {
             deregistered: AtomicU64::new(0),
             table: AtomicPtr::new(ptr::null_mut()),
             frames: Frames::default(),
+            #[cfg(not(rtm_loom))]
+            stripe: next_stripe(),
             events: AtomicU64::new(0),
             missed: AtomicU64::new(0),
         }
+    }
+}
+
+impl Member {
+    #[cfg(not(rtm_loom))]
+    pub(crate) fn stripe(&self) -> usize {
+        self.stripe
+    }
+
+    #[cfg(rtm_loom)]
+    pub(crate) fn stripe(&self) -> usize {
+        next_stripe()
     }
 }
 
