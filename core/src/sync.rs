@@ -18,6 +18,8 @@ pub(crate) use loom::{
 #[cfg(not(rtm_loom))]
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::Ordering;
+#[cfg(rtm_tsan)]
+pub(crate) use std::sync::atomic::fence as unseen_fence;
 #[cfg(not(any(rtm_loom, rtm_tsan)))]
 pub(crate) use std::sync::{Mutex, MutexGuard, atomic::fence};
 #[cfg(not(rtm_loom))]

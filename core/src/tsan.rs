@@ -5,7 +5,7 @@
 //! orders all fences among each other as they come, which is more than they do. A race that an
 //! unrelated fence hides is thus not found here; the models are exact about fences.
 
-use crate::sync::Ordering;
+use crate::sync::{Ordering, unseen_fence};
 use std::ffi::c_void;
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
@@ -28,7 +28,7 @@ pub(crate) fn release<T>(address: *const T) {
 
 pub(crate) fn fence(order: Ordering) {
     static ALL: u8 = 0;
-    std::sync::atomic::fence(order);
+    unseen_fence(order);
     if order != Ordering::Release {
         acquire(&raw const ALL);
     }
