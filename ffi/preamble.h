@@ -316,9 +316,11 @@ typedef struct _RTMX_LIMITS {
     UINT MaxOpaquePointers; /* entities with an opaque pointer, in all tables; default 1,024 */
     ULONGLONG MaxBacklog;   /* deregistered and not reclaimed; default 2^20; see RtmRegisterEntity */
     /* From here on: not in the first version of the structure. */
-    ULONGLONG MaxJournal;   /* events that a table keeps for slow callbacks; default 2^20; see EVENTS. For
-                               tables whose first callback is registered afterwards. */
-    UINT IdleEventThreads;  /* threads rtm-event-N that stay without work; default 2; at least 1 stays */
+    ULONGLONG MaxJournal;   /* events that a table keeps for slow callbacks, 32 bytes each while they are
+                               kept; default 2^20, most 2^23; rounded up to a power of two, at least 512.
+                               See EVENTS. For tables whose first callback is registered afterwards. */
+    UINT IdleEventThreads;  /* threads rtm-event-N that stay without work; default 2; at least 1 stays, and
+                               at most MaxEventThreads */
     UINT MaxEventThreads;   /* threads rtm-event-N; default 64 */
 } RTMX_LIMITS, *PRTMX_LIMITS;
 

@@ -316,9 +316,11 @@ typedef struct _RTMX_LIMITS {
     UINT MaxOpaquePointers; /* entities with an opaque pointer, in all tables; default 1,024 */
     ULONGLONG MaxBacklog;   /* deregistered and not reclaimed; default 2^20; see RtmRegisterEntity */
     /* From here on: not in the first version of the structure. */
-    ULONGLONG MaxJournal;   /* events that a table keeps for slow callbacks; default 2^20; see EVENTS. For
-                               tables whose first callback is registered afterwards. */
-    UINT IdleEventThreads;  /* threads rtm-event-N that stay without work; default 2; at least 1 stays */
+    ULONGLONG MaxJournal;   /* events that a table keeps for slow callbacks, 32 bytes each while they are
+                               kept; default 2^20, most 2^23; rounded up to a power of two, at least 512.
+                               See EVENTS. For tables whose first callback is registered afterwards. */
+    UINT IdleEventThreads;  /* threads rtm-event-N that stay without work; default 2; at least 1 stays, and
+                               at most MaxEventThreads */
     UINT MaxEventThreads;   /* threads rtm-event-N; default 64 */
 } RTMX_LIMITS, *PRTMX_LIMITS;
 
@@ -455,8 +457,8 @@ RTM_API DWORD RtmxDeregisterEntityLater(RTM_ENTITY_HANDLE RtmRegHandle);
  * @param EntityInfos    out: information, parallel to EntityHandles; or NULL.
  *
  * @return NO_ERROR everything fitted;
- *   ERROR_INSUFFICIENT_BUFFER the capacity was too small; with a capacity above 0, that many entries
- *   are stored and referenced all the same;
+ *   ERROR_INSUFFICIENT_BUFFER the capacity was too small, also if it was 0 to ask for the number (unlike
+ *   RtmGetEntityMethods); with a capacity above 0, that many entries are stored and referenced all the same;
  *   ERROR_INVALID_HANDLE RtmRegHandle is not a live registration;
  *   ERROR_INVALID_PARAMETER NumEntities NULL, or a pointer misaligned;
  *   ERROR_POSSIBLE_DEADLOCK called inside a registered or deregistered event;
@@ -619,7 +621,7 @@ RTM_API DWORD RtmInvokeMethod(RTM_ENTITY_HANDLE RtmRegHandle,
  * @param TargetType    in: must be 0.
  * @param BlockingFlag  in: RTM_BLOCK_METHODS or RTM_RESUME_METHODS.
  *
- * @return NO_ERROR also if they are blocked or resumed already;
+ * @return NO_ERROR also if they are blocked or resumed already, or if the entity has none;
  *   ERROR_INVALID_HANDLE RtmRegHandle is not a live registration, also if it is deregistered while the call
  *   waits;
  *   ERROR_INVALID_PARAMETER another BlockingFlag;
@@ -930,11 +932,13 @@ RTM_API DWORD RtmxGetLimits(PRTMX_LIMITS Limits,
  *   did not have keeps its value.
  *
  * @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, Size that of no version of the
- *   structure, MaxEntities above 2^28, MaxReferences above 2^28 - 1, MaxJournal 0, or MaxEventThreads 0;
+ *   structure, MaxEntities above 2^28, MaxReferences above 2^28 - 1, MaxJournal 0
+ *   or above 2^23, or MaxEventThreads 0;
  *   ERROR_NOT_SUPPORTED Size is larger than this library knows and what lies beyond is not 0;
  *   ERROR_NOT_ENOUGH_MEMORY. On failure nothing has changed.
  *
- * Any thread. Lock-free; may allocate.
+ * Any thread. Blocks shortly; allocates, and ends the process (abort) if there is no memory for the new
+ * limits themselves.
  */
 RTM_API DWORD RtmxSetLimits(const RTMX_LIMITS *Limits,
                             UINT Size);

@@ -23,7 +23,9 @@ use std::sync::Arc;
 pub struct ClientCode {
     /// Whether it can be invoked, see [`Registry::invoke`](crate::Registry::invoke).
     pub methods: bool,
-    /// Where its events go; `None` for an entity that wants none.
+    /// Where its events go; `None` for an entity that wants none. Nothing comes without a
+    /// [`Dispatcher`](crate::Dispatcher) or a herald of your own, see
+    /// [`Participant::herald_step`](crate::Participant::herald_step).
     pub events: Option<crate::EventQueue>,
 }
 

@@ -69,7 +69,8 @@ struct Shared<T: Send + Sync, C: Config> {
 }
 
 /// Delivers the events of the entities that are registered with its [queue](Dispatcher::queue), and runs
-/// the [herald](crate::Participant::herald_step) of its registry: a registry needs one.
+/// the [herald](crate::Participant::herald_step) of its registry: a registry
+/// that tells anybody needs exactly one.
 ///
 /// Dropping it stops its threads and waits for handlers that run (but for the one it is dropped in).
 pub struct Dispatcher<T: Send + Sync + 'static, C: Config + 'static = Standard> {

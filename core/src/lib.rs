@@ -3,7 +3,7 @@
 //! An *entity* is a registered client of a routing table: it has an instance, an address family, an
 //! id that is unique there while it is registered, a *handle* that names it for ever, and a payload of
 //! the user's type. Any number of threads register, deregister, look up and enumerate at once;
-//! deregistration never waits for readers, and what a reader has looked up stays valid until its
+//! deregistration never waits for readers (only for *client code* of the entity that runs), and what a reader has looked up stays valid until its
 //! [`Guard`] goes.
 //!
 //! ```
@@ -29,6 +29,49 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Entities with [`ClientCode`] can be invoked by others, and are told when others of their table come and
+//! go. Events need exactly one [`Dispatcher`] for the registry (or a thread of your own that runs
+//! [`Participant::herald_step`]), also if they are delivered by a [`Courier`] from an [`EventQueue`] of
+//! your own:
+//!
+//! ```
+//! use rtm_core::{
+//!     AddressFamily, ClientCode, Dispatcher, DropBy, EntityInfo, Event, EventQueue, Registry, Settings,
+//!     TableKey, Threads,
+//! };
+//! use std::sync::Arc;
+//!
+//! let registry = Arc::new(Registry::<&str>::new(Settings::default())?);
+//! let table = TableKey { instance: 0, family: AddressFamily::Inet };
+//! let dispatcher = Dispatcher::start(registry.clone(), Threads::default(), |delivery| {
+//!     println!("{} is told: {:?}", delivery.payload(), delivery.event);
+//! })?;
+//!
+//! // One is told by the dispatcher's threads, the other by whoever asks its queue.
+//! let queue = EventQueue::new();
+//! let told = [dispatcher.queue(), queue.clone()];
+//! let [ospf, bgp] = [("ospf", 13, &told[0]), ("bgp", 14, &told[1])].map(|(name, id, events)| {
+//!     let code = ClientCode { methods: true, events: Some(events.clone()) };
+//!     registry.register_client(EntityInfo { table, id }, name, DropBy::Writers, code)
+//! });
+//! // `adopt` makes an owner of a handle, as `register` gives one.
+//! let (ospf, bgp) = (registry.adopt(ospf?), registry.adopt(bgp?));
+//!
+//! assert_eq!(registry.invoke(ospf.handle(), |name| name.len())?, 4);
+//! let isis = registry.register(EntityInfo { table, id: 131 }, "isis")?;
+//! queue.wait(None);
+//! let participant = registry.join()?;
+//! let mut courier = participant.courier(&queue);
+//! let delivery = courier.next_event().expect("somebody has come");
+//! assert_eq!((delivery.listener, *delivery.payload()), (bgp.handle(), "bgp"));
+//! assert!(matches!(delivery.event, Event::Registered { handle, .. } if handle == isis.handle()));
+//! // The event ends with the courier's next call, or with the courier.
+//! drop(courier);
+//! // When these have gone, none of their code runs.
+//! drop((ospf, bgp));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Guarantees
 //!
 //! 1. A handle names one entity of one registry for ever. Stale, forged, foreign and wrong-kind
@@ -42,7 +85,12 @@
 //! 6. An enumeration shows every entity that is registered throughout, exactly once.
 //! 7. Readers never wait, and a lookup writes no shared cache line; registering and deregistering are
 //!    lock-free.
-//! 8. A stuck reader costs bounded memory: beyond [`Limits::backlog`], registration is refused.
+//! 8. When [`Registry::deregister`] returns, or an owner has been dropped elsewhere, none of the entity's
+//!    client code runs or ever will, but for the event it was called from; a call that would wait for its own
+//!    thread is refused instead.
+//! 9. Registering costs the same however many listen; a listener that is too slow is told that it missed
+//!    events ([`Limits::journal`]), and holds back nobody else.
+//! 10. A stuck reader costs bounded memory: beyond [`Limits::backlog`], registration is refused.
 //!
 //! # What costs what
 //!
@@ -53,7 +101,12 @@
 //! | [`Registry::enter`], [`Participant::enter`] | wait-free but for each 128th, which is lock-free and walks all members | the thread's first `Registry::enter` |
 //! | [`Guard::refresh`], leaving | wait-free | never |
 //! | [`Registry::register`] | lock-free | slots and index by chunks |
-//! | [`Registry::deregister`] | lock-free | crossbeam's bag, every 256th |
+//! | [`Registry::register_client`] | lock-free | what stands beside the entity |
+//! | [`Registry::deregister`] | lock-free; blocks for client code that runs | crossbeam's bag, every 256th |
+//! | [`Registry::deregister_later`] | lock-free | as above |
+//! | [`Registry::invoke`] | lock-free; blocks while the methods are blocked | the thread's first |
+//! | [`Registry::block_methods`] | blocks for methods that run | never |
+//! | [`Courier::next_event`] | the queue's lock, shortly | the thread's first |
 //! | [`Registry::reference`], [`Registry::release`] | lock-free | never |
 //! | [`Registry::collect`] | lock-free | crossbeam's bag |
 //! | [`Registry::synchronize`], [`Registry::flush`] | blocks for readers | crossbeam's bag |
@@ -63,7 +116,7 @@
 //! Our own allocations report [`OutOfMemory`] and change nothing. Deregistering and releasing need no
 //! memory of ours. What aborts instead, because a dependency or std allocates: a thread's first use
 //! (crossbeam's participant, 2,304 bytes; the thread's entry in a list, a few words; arc-swap's node,
-//! 192), each sealed magazine of 256 retirements, each `synchronize` and a thread's exit (crossbeam's
+//! 192), what keeps an entity's listener, each sealed magazine of 256 retirements, each `synchronize` and a thread's exit (crossbeam's
 //! bag, 2,072), a new table and replaced limits (one `Arc` each).
 //!
 //! # What is not covered

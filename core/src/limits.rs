@@ -36,7 +36,8 @@ pub struct Limits {
     /// thread, so that up to 255 for each other thread may come on top. Default: 2^20.
     pub backlog: u64,
     /// Events of one table that are kept for slow listeners; one that falls further behind is told that
-    /// it missed some. 32 bytes each while they are kept. Rounded up; fixed for a table when its first
+    /// it missed some. 32 bytes each while they are kept. Rounded up to a power of two, at least 512 and at
+    /// most 2^23; fixed for a table when its first
     /// listener comes. Default: 2^20.
     pub journal: u64,
 }

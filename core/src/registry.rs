@@ -219,7 +219,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         self.register_client(info, payload, drop_by, ClientCode::default())
     }
 
-    /// Registers an entity with client code: methods that others invoke, events that it is told.
+    /// Registers an entity with client code: methods that others invoke, events that it is told. The handle
+    /// owns nothing: [`adopt`](Self::adopt) makes an owner of it.
     ///
     /// Lock-free. May allocate; may run drops of payloads that this thread retired.
     ///

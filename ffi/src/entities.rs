@@ -18,8 +18,8 @@ use rtm_core::{EntityInfo, Handle, ReferenceError, TableKey};
 /// @param EntityInfos    out: information, parallel to EntityHandles; or NULL.
 ///
 /// @return NO_ERROR everything fitted;
-///   ERROR_INSUFFICIENT_BUFFER the capacity was too small; with a capacity above 0, that many entries
-///   are stored and referenced all the same;
+///   ERROR_INSUFFICIENT_BUFFER the capacity was too small, also if it was 0 to ask for the number (unlike
+///   RtmGetEntityMethods); with a capacity above 0, that many entries are stored and referenced all the same;
 ///   ERROR_INVALID_HANDLE RtmRegHandle is not a live registration;
 ///   ERROR_INVALID_PARAMETER NumEntities NULL, or a pointer misaligned;
 ///   ERROR_POSSIBLE_DEADLOCK called inside a registered or deregistered event;

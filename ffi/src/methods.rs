@@ -362,7 +362,7 @@ impl Scratch {
 /// @param TargetType    in: must be 0.
 /// @param BlockingFlag  in: RTM_BLOCK_METHODS or RTM_RESUME_METHODS.
 ///
-/// @return NO_ERROR also if they are blocked or resumed already;
+/// @return NO_ERROR also if they are blocked or resumed already, or if the entity has none;
 ///   ERROR_INVALID_HANDLE RtmRegHandle is not a live registration, also if it is deregistered while the call
 ///   waits;
 ///   ERROR_INVALID_PARAMETER another BlockingFlag;

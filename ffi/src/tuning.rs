@@ -97,11 +97,13 @@ fn in_force(manager: &Manager) -> RTMX_LIMITS {
 ///   did not have keeps its value.
 ///
 /// @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, Size that of no version of the
-///   structure, MaxEntities above 2^28, MaxReferences above 2^28 - 1, MaxJournal 0, or MaxEventThreads 0;
+///   structure, MaxEntities above 2^28, MaxReferences above 2^28 - 1, MaxJournal 0
+///   or above 2^23, or MaxEventThreads 0;
 ///   ERROR_NOT_SUPPORTED Size is larger than this library knows and what lies beyond is not 0;
 ///   ERROR_NOT_ENOUGH_MEMORY. On failure nothing has changed.
 ///
-/// Any thread. Lock-free; may allocate.
+/// Any thread. Blocks shortly; allocates, and ends the process (abort) if there is no memory for the new
+/// limits themselves.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxSetLimits(Limits: *const RTMX_LIMITS, Size: UINT) -> DWORD {
     call(|| {
@@ -126,7 +128,7 @@ pub unsafe extern "C" fn RtmxSetLimits(Limits: *const RTMX_LIMITS, Size: UINT) -
         unsafe { ptr::copy_nonoverlapping(from, to, given.min(known)) };
         let most = rtm_core::Limits::default();
         let too_many = limits.MaxEntities > most.entities || limits.MaxReferences > most.references;
-        if too_many || limits.MaxJournal == 0 || limits.MaxEventThreads == 0 {
+        if too_many || !(1..=1 << 23).contains(&limits.MaxJournal) || limits.MaxEventThreads == 0 {
             return Err(ERROR_INVALID_PARAMETER);
         }
         let new = rtm_core::Limits {

@@ -224,6 +224,21 @@ fn header_alone_with_clang() {
     only_compiles("clang", "header_alone.c", &[]);
 }
 
+/// What the page for authors of clients shows, as one program text.
+#[test]
+fn the_page_compiles() {
+    let page = std::fs::read_to_string(root().join("docs/writing-a-client.md")).unwrap();
+    let shown: Vec<&str> =
+        page.split("```c\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(shown.len() >= 5, "the page has lost its programs");
+    let file = folder("page").join("page.c");
+    std::fs::write(&file, shown.join("\n")).unwrap();
+    // `join` of an absolute path is that path. POSIX, for `poll`.
+    for name in ["gcc", "clang"] {
+        only_compiles(name, file.to_str().unwrap(), &["-D_POSIX_C_SOURCE=200809L"]);
+    }
+}
+
 #[test]
 fn own_types_with_gcc() {
     only_compiles("gcc", "own_types.c", &[]);

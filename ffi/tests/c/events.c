@@ -395,6 +395,8 @@ static void limited(void)
     few.MaxEventThreads = 0;
     EQ(RtmxSetLimits(&few, sizeof few), ERROR_INVALID_PARAMETER);
     few.MaxEventThreads = 3;
+    few.MaxJournal = (1 << 23) + 1;
+    EQ(RtmxSetLimits(&few, sizeof few), ERROR_INVALID_PARAMETER);
     few.MaxJournal = 0;
     EQ(RtmxSetLimits(&few, sizeof few), ERROR_INVALID_PARAMETER);
     few.MaxJournal = before.MaxJournal;
