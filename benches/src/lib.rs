@@ -1,4 +1,7 @@
-//! What the benchmark programs of rtm share: the input, and the load driver.
+//! What the benchmark programs of rtm share: the input, the load driver, and the comparison
+//! with the peers (feature `peers`).
 
+#[cfg(feature = "peers")]
+pub mod compare;
 pub mod input;
 pub mod load;

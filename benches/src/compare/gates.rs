@@ -1,0 +1,121 @@
+//! What we hold ourselves to, and whether a run says so.
+
+use super::{Figure, Figures, TABLES};
+use std::fmt;
+
+const RTM: &str = TABLES[0].0;
+const FLOOR: &str = TABLES[1].0;
+
+/// Operations of ours alone.
+pub(super) const OURS: [&str; 11] = [
+    "info",
+    "batch",
+    "stale, info",
+    "tail p50",
+    "tail p99",
+    "tail p99.9",
+    "tail max",
+    "tail, info p50",
+    "tail, info p99",
+    "tail, info p99.9",
+    "fill",
+];
+
+/// Gates that this program has no measurement for.
+pub(super) const NOT_MEASURED: [&str; 3] = [
+    "two churners, and the writer beside a reader, without the id index: at most 0.8 of sharded-slab's",
+    "coherence events, simulated: 0 for info and batch, at most 0.05 for register + deregister",
+    "C calls through the shared library against inlined Rust calls",
+];
+
+/// A figure that must not be above a limit.
+pub(super) struct Gate {
+    what: String,
+    figure: f64,
+    limit: f64,
+    /// By how much it may be above because of what the launches lie apart, as a share of the limit.
+    noise: f64,
+}
+
+impl Gate {
+    pub(super) fn is_missed(&self) -> bool {
+        self.figure > self.limit * (1.0 + self.noise)
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.figure <= self.limit {
+            true => "met",
+            false if !self.is_missed() => "met within noise",
+            false => "MISSED",
+        };
+        let Gate { what, figure, limit, .. } = self;
+        write!(f, "{verdict:17} {figure:8.2} against {limit:8.2}  {what}")
+    }
+}
+
+/// The fastest peer that refuses stale keys; with or without an index of ids.
+fn best_peer(figures: &Figures, count: usize, operation: &str, indexed: bool) -> Option<Figure> {
+    let peers = TABLES[2..].iter().filter(|(_, traits, _)| traits.indexed == indexed);
+    let right = peers.filter(|(name, ..)| {
+        figures.get(count, "stale accepted", name).is_none_or(|wrong| wrong.value == 0.0)
+    });
+    let all = right.filter_map(|(name, ..)| figures.get(count, operation, name));
+    all.min_by(|one, other| one.value.total_cmp(&other.value))
+}
+
+/// The most that noise excuses.
+const MOST_NOISE: f64 = 0.3;
+
+/// All gates that were measured.
+pub(super) fn judge(figures: &Figures, sizes: &[usize]) -> Vec<Gate> {
+    let mut gates = Vec::new();
+    for count in sizes.iter().copied() {
+        let large = count >= 1_000_000;
+        let ours = |operation: &str| figures.get(count, operation, RTM);
+        let floor = figures.get(count, "look up", FLOOR);
+        let best = |operation: &str| best_peer(figures, count, operation, false);
+        let indexed = |operation: &str| best_peer(figures, count, operation, true);
+        let absolute = |value| Some(Figure { value, spread: 0.0 });
+        let mut gate = |what: &str, ours: Option<Figure>, other: Option<Figure>, limit: f64| {
+            let Some((ours, other)) = ours.zip(other) else { return };
+            let what = format!("{what}; {count} entities");
+            let noise = (ours.spread + other.spread).min(MOST_NOISE);
+            gates.push(Gate { what, figure: ours.value / other.value, limit, noise });
+        };
+        let limit = if large { 2.8 } else { 3.5 };
+        gate("info over the floor", ours("info"), floor, limit);
+        let limit = if large { 1.0 / 1.6 } else { 1.0 / 2.5 };
+        gate("info over the best peer's look-up", ours("info"), best("look up"), limit);
+        gate("look-up over the best peer's", ours("look up"), best("look up"), 1.0);
+        let held = best("look up, held");
+        gate("held look-up over the best peer's", ours("look up, held"), held, 1.1);
+        if large {
+            gate("batch over the floor", ours("batch"), floor, 1.3);
+        }
+        gate("stale refused over the best peer's", ours("stale, info"), best("stale"), 0.5);
+        for operation in ["pair, hot", "pair, random"] {
+            let what = format!("{operation} over the best peer with an index of ids");
+            gate(&what, ours(operation), indexed(operation), 1.0);
+        }
+        if large {
+            let above = ours("bytes").map(|bytes| Figure { value: bytes.value - 128.0, ..bytes });
+            gate("bytes above an entity's 128, with the index", above, absolute(1.0), 40.0);
+        } else {
+            gate(
+                "p99.9 of info beside a churner, ns",
+                ours("tail, info p99.9"),
+                absolute(1.0),
+                200.0,
+            );
+            gate(
+                "p99.9 under a guard beside a churner, ns",
+                ours("tail p99.9"),
+                absolute(1.0),
+                1000.0,
+            );
+        }
+    }
+    gates
+}

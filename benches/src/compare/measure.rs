@@ -1,0 +1,356 @@
+//! The operations, each measured alike on every table; run in a process of its own for each table and size.
+//!
+//! A row is the name of an operation and a figure: ns per operation, or bytes per entity.
+//!
+//! All keys are used in random order. Before anything is timed the table is *aged*: all entities have gone
+//! in random order and come again; the keys of before are the stale ones.
+
+use super::table::{Seat, Table};
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long and how often.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    pub(crate) repetitions: u32,
+    pub(crate) millis: u64,
+    pub(crate) seed: u64,
+}
+
+/// Keys for one timed call.
+const PIECE: usize = 1000;
+/// Keys under one guard.
+const HELD: usize = 1000;
+/// A churner's own entities, and how many of them it replaces in one timed call.
+const RING: usize = 256;
+const TURN: usize = 64;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 as usize % bound
+    }
+
+    fn shuffle<T>(&mut self, all: &mut [T]) {
+        for last in (1..all.len()).rev() {
+            all.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+/// Binds the calling thread to a processor.
+fn pin(processor: usize) {
+    // SAFETY: a set of processors is plain memory.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: writes to the set.
+    unsafe { libc::CPU_SET(processor, &mut set) };
+    // SAFETY: reads the set. Without effect if there is no such processor.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
+}
+
+/// Bytes of memory in use.
+fn resident() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: f64 = text.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("a number");
+    pages * 4096.0
+}
+
+fn row(operation: &str, figure: f64) {
+    println!("{operation}\t{figure:.3}");
+}
+
+/// Times `f`, which does so many operations at a call.
+fn time(effort: Effort, operation: &str, operations: usize, mut f: impl FnMut()) {
+    let begin = Instant::now();
+    f();
+    f();
+    let once = (begin.elapsed() / 2).max(Duration::from_nanos(1));
+    let calls = (effort.millis as u128 * 1_000_000 / once.as_nanos()).clamp(1, 1 << 20) as u64;
+    for _ in 0..effort.repetitions {
+        let begin = Instant::now();
+        (0..calls).for_each(|_| f());
+        let time = begin.elapsed().as_nanos() as f64;
+        row(operation, time / (calls as f64 * operations as f64));
+    }
+}
+
+/// Times two threads at once, each on a processor of its own.
+fn time_two(
+    effort: Effort,
+    operations: [(&str, usize); 2],
+    mut first: impl FnMut() + Send,
+    mut second: impl FnMut() + Send,
+) {
+    let (barrier, stop) = (&Barrier::new(3), &AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let both: [&mut (dyn FnMut() + Send); 2] = [&mut first, &mut second];
+        let threads: Vec<_> = both
+            .into_iter()
+            .enumerate()
+            .map(|(number, f)| {
+                scope.spawn(move || {
+                    pin(number);
+                    f();
+                    let timed = |_| {
+                        barrier.wait();
+                        let (begin, mut calls) = (Instant::now(), 0);
+                        while !stop.load(Ordering::Relaxed) {
+                            f();
+                            calls += 1;
+                        }
+                        let time = begin.elapsed().as_nanos() as f64;
+                        barrier.wait();
+                        time / (f64::from(calls) * operations[number].1 as f64)
+                    };
+                    (0..effort.repetitions).map(timed).collect::<Vec<f64>>()
+                })
+            })
+            .collect();
+        for _ in 0..effort.repetitions {
+            stop.store(false, Ordering::Relaxed);
+            barrier.wait();
+            std::thread::sleep(Duration::from_millis(effort.millis));
+            stop.store(true, Ordering::Relaxed);
+            barrier.wait();
+        }
+        for (thread, (operation, _)) in threads.into_iter().zip(operations) {
+            thread.join().expect("a thread").into_iter().for_each(|figure| row(operation, figure));
+        }
+    });
+}
+
+/// Goes through keys in pieces, round and round.
+struct Pieces<'k, K>(std::iter::Cycle<std::slice::Chunks<'k, K>>);
+
+impl<'k, K> Pieces<'k, K> {
+    fn new(keys: &'k [K]) -> Self {
+        Pieces(keys.chunks(PIECE.min(keys.len())).cycle())
+    }
+
+    fn next(&mut self) -> &'k [K] {
+        self.0.next().expect("it does not end")
+    }
+}
+
+fn look_up<S: Seat>(seat: &S, keys: &[S::Key]) {
+    black_box(keys.iter().filter_map(|key| seat.get(*key)).fold(0, u64::wrapping_add));
+}
+
+fn look_up_held<S: Seat>(seat: &S, keys: &[S::Key]) {
+    let mut sum = 0_u64;
+    for keys in keys.chunks(HELD) {
+        let guard = seat.guard();
+        let found = keys.iter().filter_map(|key| seat.get_held(&guard, *key));
+        sum = found.fold(sum, u64::wrapping_add);
+    }
+    black_box(sum);
+}
+
+fn look_up_info<S: Seat>(seat: &S, keys: &[S::Key]) {
+    black_box(keys.iter().filter_map(|key| seat.info(*key)).fold(0, u64::wrapping_add));
+}
+
+/// Each depends on the one before.
+fn look_up_dependent<S: Seat>(seat: &S, keys: &[S::Key]) {
+    let (mut at, mut sum) = (0, 0_u64);
+    while let Some(key) = keys.get(at) {
+        let id = seat.get(*key).unwrap_or(0);
+        sum = sum.wrapping_add(id);
+        // No id has this bit, which nobody but us knows.
+        at += 1 + (id >> 63) as usize;
+    }
+    black_box(sum);
+}
+
+/// Replaces entities of its own.
+struct Churner<S: Seat> {
+    seat: S,
+    ring: Vec<S::Key>,
+    next: u64,
+}
+
+impl<S: Seat> Churner<S> {
+    /// With ids from `first` on, which nobody else uses.
+    fn new(seat: S, first: u64) -> Self {
+        let ring = (first..).take(RING).map(|id| seat.insert(id)).collect();
+        Churner { seat, ring, next: first + RING as u64 }
+    }
+
+    fn turn(&mut self) {
+        for key in &mut self.ring[..TURN] {
+            assert!(self.seat.remove(*key));
+            *key = self.seat.insert(self.next);
+            self.next += 1;
+        }
+        self.ring.rotate_left(TURN);
+    }
+
+    fn end(self) {
+        self.ring.into_iter().for_each(|key| assert!(self.seat.remove(key)));
+    }
+}
+
+/// Ids of churners, far from all others.
+const FAR: u64 = 1 << 40;
+
+/// Measures one table with so many entities.
+pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
+    pin(0);
+    let traits = T::TRAITS;
+    let mut random = Random(effort.seed << 8 | 1);
+    // Touched before memory is weighed.
+    let mut ids: Vec<u64> = (0..count as u64).collect();
+    random.shuffle(&mut ids);
+    let mut stale: Vec<Option<T::Key>> = vec![None; count];
+    let before = resident();
+    let begin = Instant::now();
+    let table = T::new(count);
+    let seat = table.seat();
+    stale.iter_mut().zip(0..).for_each(|(place, id)| *place = Some(seat.insert(id)));
+    row("fill", begin.elapsed().as_nanos() as f64 / count as f64);
+    row("bytes", (resident() - before) / count as f64);
+    let mut stale: Vec<T::Key> = stale.into_iter().flatten().collect();
+    let sum = (0..count as u64).sum();
+    if traits.enumerates {
+        assert_eq!(seat.count(), (count as u64, sum));
+        time(effort, "enumerate, fresh", count, || {
+            black_box(seat.count());
+        });
+    }
+
+    let mut keys = stale.clone();
+    if traits.churns {
+        random.shuffle(&mut stale);
+        stale.iter().for_each(|key| assert!(seat.remove(*key)));
+        seat.settle();
+        keys = (0..count as u64).map(|id| seat.insert(id)).collect();
+        random.shuffle(&mut stale);
+    }
+    random.shuffle(&mut keys);
+    // Is it right?
+    assert_eq!(keys.iter().filter_map(|key| seat.get(*key)).sum::<u64>(), sum);
+    if traits.churns {
+        let accepted = stale.iter().filter(|key| seat.get(**key).is_some()).count();
+        row("stale accepted", accepted as f64);
+    }
+    if traits.enumerates {
+        assert_eq!(seat.count(), (count as u64, sum));
+        time(effort, "enumerate, aged", count, || {
+            black_box(seat.count());
+        });
+    }
+
+    let piece = PIECE.min(count);
+    let mut all = Pieces::new(&keys);
+    time(effort, "look up", piece, || look_up(&seat, all.next()));
+    time(effort, "look up, dependent", piece, || look_up_dependent(&seat, all.next()));
+    if traits.holds {
+        time(effort, "look up, held", piece, || look_up_held(&seat, all.next()));
+    }
+    if traits.ours {
+        assert_eq!(keys.iter().filter_map(|key| seat.info(*key)).sum::<u64>(), sum);
+        assert_eq!(seat.batch(&keys), sum);
+        time(effort, "info", piece, || look_up_info(&seat, all.next()));
+        time(effort, "batch", piece, || {
+            black_box(seat.batch(all.next()));
+        });
+    }
+    if traits.churns {
+        let mut gone = Pieces::new(&stale);
+        time(effort, "stale", piece, || look_up(&seat, gone.next()));
+        if traits.ours {
+            time(effort, "stale, info", piece, || look_up_info(&seat, gone.next()));
+        }
+    }
+
+    let reader = || {
+        let (seat, mut all) = (table.seat(), Pieces::new(&keys));
+        move || look_up(&seat, all.next())
+    };
+    let two = [("look up, two readers", piece); 2];
+    time_two(effort, two, reader(), reader());
+    if !traits.churns {
+        return;
+    }
+    let mut churner = Churner::new(table.seat(), FAR);
+    let two = [("reader beside churner", piece), ("churner beside reader", TURN)];
+    time_two(effort, two, reader(), || churner.turn());
+    let mut other = Churner::new(table.seat(), 2 * FAR);
+    time_two(effort, [("two churners", TURN); 2], || churner.turn(), || other.turn());
+    let found = |seat: &T::Seat<'_>, key| seat.get(key).is_some();
+    tail(effort, "tail", &table, &keys, &mut churner, found);
+    if traits.ours {
+        let found = |seat: &T::Seat<'_>, key| seat.info(key).is_some();
+        tail(effort, "tail, info", &table, &keys, &mut churner, found);
+    }
+    churner.end();
+    other.end();
+    seat.settle();
+
+    let mut id = 3 * FAR;
+    time(effort, "pair, hot", PIECE, || {
+        for _ in 0..PIECE {
+            id += 1;
+            assert!(seat.remove(seat.insert(id)));
+        }
+    });
+    let mut places: Vec<usize> = (0..count).collect();
+    random.shuffle(&mut places);
+    let mut places = Pieces::new(&places);
+    time(effort, "pair, random", piece, || {
+        for place in places.next() {
+            let id = seat.get(keys[*place]).expect("it is there");
+            assert!(seat.remove(keys[*place]));
+            keys[*place] = seat.insert(id);
+        }
+    });
+}
+
+/// Single look-ups of a reader beside a churner, less what reading the clock costs: the time below which
+/// 50, 99 and 99.9 of a hundred stay, and the longest.
+fn tail<'t, T: Table>(
+    effort: Effort,
+    operation: &str,
+    table: &'t T,
+    keys: &[T::Key],
+    churner: &mut Churner<T::Seat<'t>>,
+    look: impl Fn(&T::Seat<'_>, T::Key) -> bool + Send,
+) {
+    let clock = (0..10_000).map(|_| Instant::now().elapsed().as_nanos()).min().unwrap_or(0) as u64;
+    let stop = &AtomicBool::new(false);
+    let mut times: Vec<u32> = Vec::with_capacity(1 << 22);
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            pin(1);
+            while !stop.load(Ordering::Relaxed) {
+                churner.turn();
+            }
+        });
+        let seat = table.seat();
+        let mut all = keys.iter().cycle();
+        let end = Instant::now() + Duration::from_millis(effort.millis * 10);
+        let mut now = Instant::now();
+        while now < end && times.len() < times.capacity() {
+            let key = *all.next().expect("it does not end");
+            let begin = Instant::now();
+            assert!(look(&seat, key));
+            now = Instant::now();
+            let time = (now - begin).as_nanos() as u64;
+            times.push(time.saturating_sub(clock) as u32);
+        }
+        stop.store(true, Ordering::Relaxed);
+        thread.join().expect("a churner");
+    });
+    times.sort_unstable();
+    let at = |share: f64| f64::from(times[(times.len() as f64 * share) as usize]);
+    for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+        row(&format!("{operation} {name}"), at(share));
+    }
+    row(&format!("{operation} max"), f64::from(*times.last().expect("some")));
+}

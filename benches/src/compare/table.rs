@@ -1,0 +1,80 @@
+//! What is compared: tables that give out a key for an entity and find it again.
+
+/// An entity of 128 bytes: who it is, and a payload of 112. The registry keeps the first part as its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Entity {
+    _id: u64,
+    _table: u64,
+    pub(crate) payload: Payload,
+}
+
+pub(crate) type Payload = [u64; 14];
+
+impl Entity {
+    pub(crate) fn new(id: u64) -> Entity {
+        Entity { _id: id, _table: 0, payload: [id; 14] }
+    }
+}
+
+/// A table of entities.
+pub(crate) trait Table: Sync + Sized {
+    /// As it is shown.
+    const NAME: &'static str;
+    /// What it can do.
+    const TRAITS: Traits;
+    type Key: Copy + Send + Sync;
+    /// What a thread uses it through.
+    type Seat<'t>: Seat<Key = Self::Key> + Send
+    where
+        Self: 't;
+
+    /// An empty one, for about so many.
+    fn new(expected: usize) -> Self;
+    fn seat(&self) -> Self::Seat<'_>;
+}
+
+/// What is measured of a table, beside looking up.
+#[derive(Clone, Copy)]
+pub(crate) struct Traits {
+    /// Entities come and go while others look.
+    pub(crate) churns: bool,
+    /// One guard covers many look-ups.
+    pub(crate) holds: bool,
+    /// Keeps ids unique.
+    pub(crate) indexed: bool,
+    /// Can be enumerated while others use it.
+    pub(crate) enumerates: bool,
+    /// Has look-ups of its own kind: without a guard, and in batches.
+    pub(crate) ours: bool,
+}
+
+/// A thread's way to a table.
+pub(crate) trait Seat {
+    type Key: Copy;
+    /// Covers the look-ups made with it.
+    type Guard<'s>
+    where
+        Self: 's;
+
+    fn insert(&self, id: u64) -> Self::Key;
+    fn remove(&self, key: Self::Key) -> bool;
+    /// Finds an entity under a guard of the look-up's own and reads a word of its payload, which is its id.
+    fn get(&self, key: Self::Key) -> Option<u64>;
+    fn guard(&self) -> Self::Guard<'_>;
+    /// Finds it under a guard.
+    fn get_held<'s>(&'s self, guard: &Self::Guard<'s>, key: Self::Key) -> Option<u64>;
+    /// How many there are, and the sum of their ids.
+    fn count(&self) -> (u64, u64) {
+        (0, 0)
+    }
+    /// Who it is, without a guard.
+    fn info(&self, key: Self::Key) -> Option<u64> {
+        self.get(key)
+    }
+    /// The sum of the ids of all that are found, as fast as many can be found at once.
+    fn batch(&self, keys: &[Self::Key]) -> u64 {
+        keys.iter().filter_map(|key| self.get(*key)).sum()
+    }
+    /// Lets garbage go.
+    fn settle(&self) {}
+}
