@@ -886,8 +886,9 @@ RTM_API DWORD RtmxFlush(void);
  *
  * @return NO_ERROR (also if there is nothing to give back); ERROR_BUSY an entity is registered or
  *   referenced, or a thread or reader is inside a read section; ERROR_POSSIBLE_DEADLOCK called inside
- *   a read section, a callback, a method or a cleanup function. On failure nothing has changed,
- *   but that some of what was to be cleaned up may have been.
+ *   a read section, a callback, a method or a cleanup function; ERROR_NO_SYSTEM_RESOURCES or
+ *   ERROR_NOT_ENOUGH_MEMORY a cleanup function has ended its thread, and another cannot be had. On failure
+ *   nothing has changed, but that some of what was to be cleaned up may have been.
  *
  * The caller promises that no other thread is in any call of this library, RtmGetEntityInfo included,
  * or makes one until this returns. Blocks.

@@ -133,9 +133,10 @@ impl Reclaimer {
         Ok(ran)
     }
 
-    /// By the thread that a cleanup ends, when it has given back what it had in hand. Touches nothing of
-    /// the manager's after it has let the lock go: nobody waits for a thread that has been replaced.
-    fn lose(&self, manager: &'static Manager) {
+    /// By the thread that a cleanup ends, when it has given back what it had in hand, or that could not
+    /// begin; then another is not tried at once. Touches nothing of the manager's after it has let the
+    /// lock go: nobody waits for a thread that has been replaced.
+    fn lose(&self, manager: &'static Manager, replace: bool) {
         loop {
             let mut place = match self.thread.try_lock() {
                 Ok(place) => place,
@@ -143,7 +144,7 @@ impl Reclaimer {
                 // Shutdown has the lock while it waits for us, and sees to the rest.
                 Err(TryLockError::WouldBlock) if self.state.load(Ordering::Relaxed) == STOPPING => {
                     // Released by the end of the thread: partner is the join.
-                    self.lost.store(true, Ordering::Relaxed);
+                    self.lost.store(replace, Ordering::Relaxed);
                     return;
                 }
                 Err(TryLockError::WouldBlock) => {
@@ -155,7 +156,7 @@ impl Reclaimer {
                 // SAFETY: the calling thread, not joined by anybody.
                 unsafe { libc::pthread_detach(thread) };
             }
-            if self.start_in(&mut place, manager).is_err() {
+            if !replace || self.start_in(&mut place, manager).is_err() {
                 // The next registration tries again.
                 self.started.store(false, Ordering::Relaxed);
             }
@@ -208,7 +209,7 @@ impl Duty {
 impl Drop for Duty {
     fn drop(&mut self) {
         // The manager stays: whoever shuts down waits for this thread first.
-        self.0.reclaimer.lose(self.0);
+        self.0.reclaimer.lose(self.0, true);
     }
 }
 
@@ -219,9 +220,13 @@ extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
     call(|| {
         // SAFETY: `start_in` gives it to this thread.
         let Work { record, manager } = *unsafe { Box::from_raw(work.cast::<Work>()) };
-        let record = thread::adopt(record)?;
-        record.duty.set(Some(Duty(manager)));
-        post = Some(Post { record, manager });
+        match thread::adopt(record) {
+            Ok(record) => {
+                record.duty.set(Some(Duty(manager)));
+                post = Some(Post { record, manager });
+            }
+            Err(_) => manager.reclaimer.lose(manager, false),
+        }
         Ok(())
     });
     let Some(at) = post else { return ptr::null_mut() };
@@ -360,8 +365,9 @@ fn wait_code(error: WaitError) -> DWORD {
 ///
 /// @return NO_ERROR (also if there is nothing to give back); ERROR_BUSY an entity is registered or
 ///   referenced, or a thread or reader is inside a read section; ERROR_POSSIBLE_DEADLOCK called inside
-///   a read section, a callback, a method or a cleanup function. On failure nothing has changed,
-///   but that some of what was to be cleaned up may have been.
+///   a read section, a callback, a method or a cleanup function; ERROR_NO_SYSTEM_RESOURCES or
+///   ERROR_NOT_ENOUGH_MEMORY a cleanup function has ended its thread, and another cannot be had. On failure
+///   nothing has changed, but that some of what was to be cleaned up may have been.
 ///
 /// The caller promises that no other thread is in any call of this library, RtmGetEntityInfo included,
 /// or makes one until this returns. Blocks.

@@ -7,7 +7,8 @@
 //! destructor of another key that runs later makes a new record, and pthread runs ours again.
 //! *Client code* that does not return leaves what it was in on the record, which releases it: the
 //! courier with the event it has handed out, the queue that is dispatched, invocations (kept on the
-//! participant), scratch memory, and the thread's seat in the pool, which has it replaced.
+//! participant), scratch memory, and the thread's seat in the pool or its duty as the reclaimer, which
+//! have it replaced.
 //! *Shutdown.* A record belongs to the manager with its serial number. Found to be of an earlier one,
 //! it is made anew; that it held nothing of that manager is what `RtmxShutdown` made sure of.
 
