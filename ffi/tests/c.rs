@@ -425,7 +425,8 @@ fn races() -> Option<&'static Races> {
 }
 
 /// Not `registration`, which does without address space, `process`, whose children are copies of one thread,
-/// `shutdown`, which counts threads and memory, and those about linking and loading.
+/// `shutdown`, which counts threads and memory, `lost_reclaimer` and `forking_client`, whose threads end in late
+/// destructors or are forked, and those about linking and loading.
 const FOR_RACES: [&str; 11] = [
     "queries",
     "sections",
