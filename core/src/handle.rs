@@ -29,10 +29,9 @@ pub trait Config: Send + Sync + 'static {
     const GENERATION_BITS: u32;
     /// A chunk has 2^bits slots.
     const CHUNK_BITS: u32;
-    /// A directory page names 2^bits chunks.
-    const PAGE_BITS: u32;
-    /// The directory has 2^bits pages.
-    const ROOT_BITS: u32;
+    /// There are at most 2^bits slots, at most 28 bits. Address space is reserved for all of them (if
+    /// there is less, there are fewer), memory is not.
+    const SLOT_BITS: u32;
     /// Retirements that are handed to the collector together.
     const MAGAZINE: u32;
     /// Cells an index starts with (a multiple of 4).
@@ -50,8 +49,7 @@ pub struct Standard;
 impl Config for Standard {
     const GENERATION_BITS: u32 = 32;
     const CHUNK_BITS: u32 = 9;
-    const PAGE_BITS: u32 = 10;
-    const ROOT_BITS: u32 = 9;
+    const SLOT_BITS: u32 = SLOT_BITS;
     const MAGAZINE: u32 = 256;
     const INDEX_CELLS: usize = 64;
     const INDEX_WINDOW: usize = 64;

@@ -121,7 +121,9 @@
 //!
 //! # What is not covered
 //!
-//! 64-bit targets only. A guard that is leaked stalls reclamation for ever, like one that is held. A
+//! 64-bit targets only. A registry reserves address space for all the slots it may ever have
+//! ([`Config::SLOT_BITS`]) and takes memory as they are used; where address space is limited
+//! (`RLIMIT_AS`) it has fewer slots. A guard that is leaked stalls reclamation for ever, like one that is held. A
 //! process that forks must not use the registry in the child (the C ABI checks that, this crate
 //! cannot). Payloads that wait for their grace period are dropped by later calls, not by a thread of
 //! this crate: call [`Registry::collect`] now and then if nobody registers.

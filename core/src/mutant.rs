@@ -68,14 +68,10 @@ mutants! {
     /// The end of a payload frees a slot that is still held.
     SettleFreesHeld,
     // --- slab: directory and lists ---
-    /// A page is published relaxed.
-    PageRelaxed,
-    /// A page is found relaxed.
-    PageFoundRelaxed,
-    /// A chunk is published with a relaxed store.
-    ChunkRelaxed,
-    /// A chunk is found relaxed.
-    ChunkFoundRelaxed,
+    /// That chunks are open is published relaxed.
+    OpenRelaxed,
+    /// That a chunk is open is read relaxed.
+    OpenFoundRelaxed,
     /// A slot is pushed on the retired list relaxed.
     RetireRelaxed,
     /// A flush that finds a retired list empty does not acquire its taker's count.

@@ -69,6 +69,16 @@ pub enum DropBy {
 ///
 /// Shared by reference; all methods may be called by any thread at any time, also from the drop of
 /// a payload where not said otherwise. Dropping it drops all payloads.
+///
+/// What a payload borrows must outlive the registry:
+///
+/// ```compile_fail,E0597
+/// # use rtm_core::{AddressFamily, EntityInfo, Registry, TableKey};
+/// let registry = Registry::<&String>::new(Default::default()).unwrap();
+/// let name = String::from("bgp");
+/// let table = TableKey { instance: 0, family: AddressFamily::Inet };
+/// registry.register(EntityInfo { table, id: 1 }, &name).unwrap().into_handle();
+/// ```
 pub struct Registry<T: Send + Sync, C: Config = Standard> {
     pub(crate) slab: Slab<EntityFixed, T, C>,
     pub(crate) domain: Domain<Member>,

@@ -203,8 +203,8 @@ fn one_registration_and_one_deregistration_win() {
 fn a_flush_sees_every_earlier_deregistration() {
     // Another thread seals and processes all the time; whatever this one deregistered before its
     // flush must be dropped after it.
-    let registry = Registry::<Tracked, Small>::with_config(Settings::default()).unwrap();
     let (stop, noise) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let registry = Registry::<Tracked, Small>::with_config(Settings::default()).unwrap();
     let own: &'static AtomicUsize = Box::leak(Box::default());
     std::thread::scope(|scope| {
         for thread in 0..2_u64 {

@@ -17,7 +17,8 @@
 //! | under loom | why | covered by |
 //! | --- | --- | --- |
 //! | a lock instead of arc-swap (`snapshot.rs`) | loom does not see arc-swap | `core/tests/stress.rs` |
-//! | chunks, pages and arrays are written with zero atomics (`alloc.rs`) | loom's atomics have an identity | all tests of core |
+//! | slots lie in memory that is all there from the start; what is open is noted (`slab/span.rs`) | no system calls | all tests of core |
+//! | slots and arrays are written with zero atomics (`alloc.rs`) | loom's atomics have an identity | all tests of core |
 //! | waiting is a yield (`Backoff`) | loom has no time | `core/tests/registry.rs` |
 //! | a thread's token is loom's number of it (`thread_token`) | loom's threads share one | `core/tests/registry.rs`, waits |
 //! | a timeout never comes (`Word`); its lock orders the sleeper behind the waker | loom has no time and no futex | `core/src/dispatch/tests.rs` |
@@ -135,8 +136,8 @@ models! {
         release_against_reclaim [ReleaseFreesDead ReleaseRelaxed SettleRelaxed]
         two_releases []
         last_generation []
-        growth_by_two [ChunkTwice PageRelaxed PageFoundRelaxed]
-        growth_seen_by_a_reader [ChunkRelaxed ChunkFoundRelaxed PageRelaxed PageFoundRelaxed]
+        growth_by_two [ChunkTwice]
+        growth_seen_by_a_reader [OpenRelaxed OpenFoundRelaxed]
         two_thieves []
         share_against_theft [PushRelaxed TakeRelaxed]
         seal_against_seal [SealWithoutSwap]
@@ -368,17 +369,16 @@ pub(crate) fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> loom::thread
     thread
 }
 
-/// Slots of one chunk, chunks of one page, pages, magazine, cells and window of a model's parts.
+/// Bits of a generation, slots of one chunk and of all (as bits), magazine and window of a model's parts.
 macro_rules! sizes {
-    ($(#[$doc:meta])* $name:ident, $generation:literal, $chunk:literal, $page:literal, $root:literal,
+    ($(#[$doc:meta])* $name:ident, $generation:literal, $chunk:literal, $slot:literal,
         $magazine:literal, $window:literal) => {
         $(#[$doc])*
         pub struct $name;
         impl Config for $name {
             const GENERATION_BITS: u32 = $generation;
             const CHUNK_BITS: u32 = $chunk;
-            const PAGE_BITS: u32 = $page;
-            const ROOT_BITS: u32 = $root;
+            const SLOT_BITS: u32 = $slot;
             const MAGAZINE: u32 = $magazine;
             const INDEX_CELLS: usize = 4;
             const INDEX_WINDOW: usize = $window;
@@ -389,31 +389,31 @@ macro_rules! sizes {
 
 sizes!(
     /// One slot in all, so that it is used again.
-    One, 32, 0, 0, 0, 1, 4
+    One, 32, 0, 0, 1, 4
 );
 sizes!(
     /// One slot, used twice and then spent.
-    Twice, 1, 0, 0, 0, 1, 4
+    Twice, 1, 0, 0, 1, 4
 );
 sizes!(
-    /// Four slots, each a chunk, two to a page.
-    Four, 32, 0, 1, 1, 1, 4
+    /// Four slots, each a chunk.
+    Four, 32, 0, 2, 1, 4
 );
 sizes!(
     /// Two slots in one chunk, retired in pairs.
-    Pair, 32, 1, 0, 0, 2, 4
+    Pair, 32, 1, 1, 2, 4
 );
 sizes!(
     /// Four slots in two chunks, retired in fours.
-    Lazy, 32, 1, 1, 0, 4, 4
+    Lazy, 32, 1, 2, 4, 4
 );
 sizes!(
     /// Four slots in two chunks, retired in pairs.
-    Paired, 32, 1, 1, 0, 2, 4
+    Paired, 32, 1, 2, 2, 4
 );
 sizes!(
     /// Two slots in one chunk, retired one by one; an index that grows at the second cell.
-    Two, 32, 1, 0, 0, 1, 1
+    Two, 32, 1, 1, 1, 1
 );
 
 /// Makes a test of each named model, and one that no model of the module is missing.

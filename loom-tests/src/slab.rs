@@ -384,7 +384,7 @@ pub fn growth_by_two() {
     });
 }
 
-/// A reader that hears of an object by a relaxed message sees its chunk and page complete, or not.
+/// A reader that hears of an object by a relaxed message finds it open, or not.
 pub fn growth_seen_by_a_reader() {
     explore(|| {
         let slab = Arc::new(Slab::<(), Four>::new());
@@ -394,7 +394,6 @@ pub fn growth_seen_by_a_reader() {
         let thread = {
             let (slab, board) = (slab.clone(), board.clone());
             spawn(move || {
-                // The first on the page that is there, the second on a new one.
                 for place in board.iter() {
                     place.store(slab.add(&writer, 7, ()).unwrap(), Relaxed);
                 }

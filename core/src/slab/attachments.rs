@@ -42,7 +42,7 @@ impl<A, C: Config> Default for Attachments<A, C> {
 }
 
 impl<A, C: Config> Attachments<A, C> {
-    const PARTS: usize = 1 << (C::PAGE_BITS + C::ROOT_BITS);
+    const PARTS: usize = 1 << (C::SLOT_BITS - C::CHUNK_BITS);
     const PLACES: usize = 1 << C::CHUNK_BITS;
 
     /// The place of a slot, if its part exists.

@@ -51,6 +51,7 @@
 mod attachments;
 mod directory;
 mod shard;
+mod span;
 mod word;
 
 pub(crate) use attachments::Attachments;
@@ -467,7 +468,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     pub(crate) fn footprint(&self) -> (u32, usize) {
         let chunks = self.directory.chunks();
         let each = Directory::<F, T, C>::chunk_bytes();
-        let bytes = chunks as usize * each + self.directory.own_bytes() + self.attachments.bytes();
+        let bytes = chunks as usize * each + self.attachments.bytes();
         (chunks, bytes)
     }
 }

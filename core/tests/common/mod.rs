@@ -10,8 +10,7 @@ pub struct Tiny;
 impl Config for Tiny {
     const GENERATION_BITS: u32 = 2;
     const CHUNK_BITS: u32 = 1;
-    const PAGE_BITS: u32 = 2;
-    const ROOT_BITS: u32 = 7;
+    const SLOT_BITS: u32 = 10;
     const MAGAZINE: u32 = 2;
     const INDEX_CELLS: usize = 4;
     const INDEX_WINDOW: usize = 2;
@@ -24,8 +23,7 @@ pub struct Small;
 impl Config for Small {
     const GENERATION_BITS: u32 = 32;
     const CHUNK_BITS: u32 = 3;
-    const PAGE_BITS: u32 = 3;
-    const ROOT_BITS: u32 = 9;
+    const SLOT_BITS: u32 = 15;
     const MAGAZINE: u32 = 4;
     const INDEX_CELLS: usize = 4;
     const INDEX_WINDOW: usize = 8;

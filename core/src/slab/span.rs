@@ -1,0 +1,179 @@
+//! Room for many elements at one fixed address, of which a growing part is in use.
+//!
+//! Address space is reserved for all of them at once and costs nothing; memory becomes accessible
+//! when a part is opened and is taken from the system when it is first written. So an element is
+//! found by one multiplication, and huge pages serve the whole: from 2 MiB on, parts are opened in
+//! steps of that size and the kernel is asked for huge pages.
+//!
+//! *Roles.* Any thread opens; who uses an element has heard (through an acquire) that it was opened.
+//! *Progress.* Opening is a system call, which may be refused: then nothing has changed.
+
+use crate::alloc::{OutOfMemory, Zero};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+pub(crate) struct Span<E: Zero> {
+    room: Room<E>,
+    marker: PhantomData<E>,
+}
+
+// SAFETY: owns its elements as a boxed slice does.
+unsafe impl<E: Zero + Send> Send for Span<E> {}
+// SAFETY: as above.
+unsafe impl<E: Zero + Sync> Sync for Span<E> {}
+
+impl<E: Zero> Span<E> {
+    /// Reserves room for `capacity` elements, of which none is open.
+    pub(crate) fn new(capacity: usize) -> Result<Self, OutOfMemory> {
+        const { assert!(size_of::<E>() != 0 && align_of::<E>() <= HUGE_PAGE) };
+        Ok(Span { room: Room::new(capacity)?, marker: PhantomData })
+    }
+
+    /// Makes the elements below `end` usable, `from` of which are already. All zero at first.
+    pub(crate) fn open(&self, from: usize, end: usize) -> Result<(), OutOfMemory> {
+        self.room.open(from, end)
+    }
+
+    /// The element at `index`.
+    ///
+    /// # Safety
+    /// It was opened before, and the caller has seen that.
+    #[inline(always)]
+    pub(crate) unsafe fn get(&self, index: usize) -> &E {
+        // SAFETY: as the caller says, it is within the open part.
+        let element = unsafe { self.room.at(index) };
+        // SAFETY: initialised (all bytes zero is a value), and never unmapped before `self`.
+        unsafe { element.as_ref() }
+    }
+}
+
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Bytes that one span should not reserve more than, so that a process whose address space is limited
+/// has some left.
+pub(crate) fn decent() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: fills in the structure.
+    unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+    match limit.rlim_cur {
+        libc::RLIM_INFINITY => usize::MAX,
+        limit => usize::try_from(limit / 8).unwrap_or(usize::MAX),
+    }
+}
+
+#[cfg(not(rtm_loom))]
+use mapping::Room;
+
+#[cfg(not(rtm_loom))]
+mod mapping {
+    use super::{HUGE_PAGE, NonNull, OutOfMemory, Zero};
+    use std::ptr;
+
+    /// A private mapping, inaccessible but for its open part.
+    pub(super) struct Room<E> {
+        base: NonNull<E>,
+        bytes: usize,
+        /// What was mapped: `base` is the first address in it that is a multiple of a huge page.
+        mapping: NonNull<libc::c_void>,
+        length: usize,
+    }
+
+    /// Asked once for each mapping only, so it need not be kept.
+    fn page() -> usize {
+        // SAFETY: no preconditions.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(page).unwrap_or(4096)
+    }
+
+    impl<E: Zero> Room<E> {
+        pub(super) fn new(capacity: usize) -> Result<Self, OutOfMemory> {
+            let bytes = capacity.checked_mul(size_of::<E>()).ok_or(OutOfMemory)?;
+            let bytes = bytes.checked_next_multiple_of(page()).ok_or(OutOfMemory)?;
+            let length = bytes.checked_add(HUGE_PAGE).ok_or(OutOfMemory)?;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            // SAFETY: a new mapping at an address of the kernel's choice.
+            let mapping =
+                unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0) };
+            if mapping == libc::MAP_FAILED {
+                return Err(OutOfMemory);
+            }
+            let mapping = NonNull::new(mapping).ok_or(OutOfMemory)?;
+            let skip = mapping.addr().get().next_multiple_of(HUGE_PAGE) - mapping.addr().get();
+            // SAFETY: `skip` is less than a huge page, by which the mapping is longer than `bytes`.
+            let base = unsafe { mapping.byte_add(skip) };
+            // A kernel without huge pages refuses, which is as good.
+            // SAFETY: within the mapping, which is ours.
+            unsafe { libc::madvise(base.as_ptr(), bytes, libc::MADV_HUGEPAGE) };
+            Ok(Room { base: base.cast(), bytes, mapping, length })
+        }
+
+        pub(super) fn open(&self, from: usize, end: usize) -> Result<(), OutOfMemory> {
+            let page = page();
+            let first = from * size_of::<E>() / page * page;
+            let end = end * size_of::<E>();
+            let step = if end > HUGE_PAGE { HUGE_PAGE } else { page };
+            let end = end.next_multiple_of(step).min(self.bytes);
+            // SAFETY: `first` is within the mapping.
+            let first_page = unsafe { self.base.byte_add(first) };
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            // SAFETY: whole pages of our own mapping, which nobody has in use with less access.
+            match unsafe { libc::mprotect(first_page.as_ptr().cast(), end - first, access) } {
+                0 => Ok(()),
+                _ => Err(OutOfMemory),
+            }
+        }
+
+        /// # Safety
+        /// `index` is below what was opened.
+        #[inline(always)]
+        pub(super) unsafe fn at(&self, index: usize) -> NonNull<E> {
+            // SAFETY: as the caller says.
+            unsafe { self.base.add(index) }
+        }
+    }
+
+    impl<E> Drop for Room<E> {
+        fn drop(&mut self) {
+            // SAFETY: our own mapping; `self` is going.
+            unsafe { libc::munmap(self.mapping.as_ptr(), self.length) };
+        }
+    }
+}
+
+/// Under loom: memory for all, and a note for each element whether it is open, so that loom sees
+/// whoever uses one without having heard of it.
+#[cfg(rtm_loom)]
+struct Room<E: Zero> {
+    elements: crate::alloc::Zeroed<E>,
+    opened: Vec<crate::sync::UnsafeCell<bool>>,
+    opening: crate::sync::Mutex<()>,
+}
+
+#[cfg(rtm_loom)]
+impl<E: Zero> Room<E> {
+    fn new(capacity: usize) -> Result<Self, OutOfMemory> {
+        Ok(Room {
+            elements: crate::alloc::Zeroed::new(capacity)?,
+            opened: (0..capacity).map(|_| crate::sync::UnsafeCell::new(false)).collect(),
+            opening: crate::sync::Mutex::new(()),
+        })
+    }
+
+    fn open(&self, from: usize, end: usize) -> Result<(), OutOfMemory> {
+        let _alone = self.opening.lock();
+        for note in &self.opened[from..end] {
+            // SAFETY: written only here, under the lock.
+            if !note.with(|open| unsafe { *open }) {
+                // SAFETY: as above; loom checks that nobody reads it meanwhile.
+                note.with_mut(|open| unsafe { *open = true });
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn at(&self, index: usize) -> NonNull<E> {
+        // SAFETY: written before the caller heard of it; loom checks.
+        assert!(self.opened[index].with(|open| unsafe { *open }), "an element that is not open");
+        NonNull::from(&self.elements[index])
+    }
+}
