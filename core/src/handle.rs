@@ -150,25 +150,25 @@ impl Token {
 /// Turns tokens into handles and back, for one slab.
 #[derive(Clone, Copy)]
 pub(crate) struct Cipher {
-    kind: u64,
-    key: u64,
+    /// The kind in its place, exclusive-or the key.
+    mask: u64,
 }
 
 impl Cipher {
     pub(crate) fn new(kind: Kind, secret: u64) -> Cipher {
-        Cipher { kind: (kind as u64) << KIND_SHIFT, key: mix(secret) & TOKEN_MASK }
+        Cipher { mask: (kind as u64) << KIND_SHIFT | mix(secret) & TOKEN_MASK }
     }
 
     #[inline(always)]
     pub(crate) fn seal(self, token: Token) -> Handle {
         // The kind is not 0, so neither is the handle.
-        Handle(NonZeroU64::new(self.kind | (token.0 ^ self.key)).unwrap_or(NonZeroU64::MAX))
+        Handle(NonZeroU64::new(token.0 ^ self.mask).unwrap_or(NonZeroU64::MAX))
     }
 
     /// The token, if the handle is of this slab's kind. Of a foreign handle: a random one.
     #[inline(always)]
     pub(crate) fn open(self, handle: Handle) -> Option<Token> {
-        let plain = handle.to_bits() ^ self.kind ^ self.key;
+        let plain = handle.to_bits() ^ self.mask;
         (plain & !TOKEN_MASK == 0).then_some(Token(plain))
     }
 }

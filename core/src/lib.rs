@@ -181,7 +181,7 @@ pub use events::{EventQueue, NoDescriptor, Told};
 pub use handle::{Config, Handle, Standard};
 pub use invoke::Invocation;
 pub use limits::Limits;
-pub use participant::{Departed, Entity, Flushing, Guard, Participant, Registration};
+pub use participant::{Departed, Entity, Flushing, Found, Guard, Participant, Registration};
 pub use registry::{DropBy, Registry, Settings};
 pub use statistics::Statistics;
 pub use table::Profile;

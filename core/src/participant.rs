@@ -181,6 +181,45 @@ impl<T> Deref for Entity<'_, T> {
     }
 }
 
+/// An entity with the section that keeps it. See [`Participant::look_up`]. Dereferences to the payload.
+pub struct Found<'r, T: Send + Sync, C: Config = Standard> {
+    slot: *const Slot<EntityFixed, T>,
+    handle: Handle,
+    _guard: Guard<'r, T, C>,
+}
+
+impl<'r, T: Send + Sync, C: Config> Found<'r, T, C> {
+    #[inline(always)]
+    pub(crate) fn look_up(
+        registry: &'r Registry<T, C>,
+        handle: Handle,
+        enter: impl FnOnce() -> Guard<'r, T, C>,
+    ) -> Result<Self, InvalidHandle> {
+        let token = registry.slab.open(handle).ok_or(InvalidHandle)?;
+        let located = registry.slab.locate(token).ok_or(InvalidHandle)?;
+        let guard = enter();
+        let slot = registry.slab.get_located(located, &guard.section).ok_or(InvalidHandle)?;
+        let slot = std::ptr::from_ref(slot);
+        Ok(Found { slot, handle, _guard: guard })
+    }
+
+    /// The entity, as if it had been looked up through a guard.
+    #[inline(always)]
+    pub fn entity(&self) -> Entity<'_, T> {
+        // SAFETY: looked up under the guard, which keeps it, and slots never move.
+        let slot = unsafe { &*self.slot };
+        Entity { slot, handle: self.handle }
+    }
+}
+
+impl<T: Send + Sync, C: Config> Deref for Found<'_, T, C> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.entity().payload()
+    }
+}
+
 impl<T: fmt::Debug> fmt::Debug for Entity<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entity")
@@ -252,6 +291,19 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
     #[inline(always)]
     pub fn enter(&self) -> Guard<'_, T, C> {
         Guard::new(self.registry, self.local.enter(&self.registry.domain))
+    }
+
+    /// Looks one entity up under a section of its own: [`enter`](Self::enter) and [`Guard::get`] in one, but
+    /// faster when entities are not in the processor's cache, because they are asked for before the
+    /// section is entered.
+    ///
+    /// As [`enter`](Self::enter): wait-free but for each 128th. Allocates nothing.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`].
+    #[inline(always)]
+    pub fn look_up(&self, handle: Handle) -> Result<Found<'_, T, C>, InvalidHandle> {
+        Found::look_up(self.registry, handle, || self.enter())
     }
 
     /// See [`Registry::register_handle`].

@@ -35,7 +35,7 @@ use crate::journal::Note;
 use crate::limits::{Credits, Limits};
 use crate::member::{self, Member};
 use crate::mutant::{Mutant, active};
-use crate::participant::{Flushing, Guard, Participant, Registration};
+use crate::participant::{Flushing, Found, Guard, Participant, Registration};
 use crate::reclamation::{Domain, Local};
 use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
 use crate::snapshot::Snapshot;
@@ -171,6 +171,19 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             },
         };
         Guard::new(self, section)
+    }
+
+    /// Looks one entity up under a section of its own: [`enter`](Registry::enter) and [`Guard::get`] in one,
+    /// but faster when entities are not in the processor's cache, because they are asked for before
+    /// the section is entered.
+    ///
+    /// As [`enter`](Registry::enter): wait-free but for each 128th; the thread's first call allocates.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`].
+    #[inline]
+    pub fn look_up(&self, handle: Handle) -> Result<Found<'_, T, C>, InvalidHandle> {
+        Found::look_up(self, handle, || self.enter())
     }
 
     /// A copy of the information of an entity that is registered, or departed and still referenced.
@@ -543,6 +556,10 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         local: &'a Local<Member>,
     ) -> Result<Flushing<'a, T, C>, WaitError> {
         self.may_wait_as(local)?;
+        // Before the flush begins, so that old arrays go with it.
+        for table in self.tables.all().iter() {
+            table.index.finish(local, &local.pin());
+        }
         self.slab.seal_all(local).map_err(|OutOfMemory| WaitError::OutOfMemory)?;
         Ok(Flushing::new(self, local))
     }

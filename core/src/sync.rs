@@ -272,6 +272,31 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
+/// Whether a read-modify-write is a full fence for the processor (and a fence behind it would be one
+/// too many).
+const UPDATES_FENCE: bool = cfg!(all(target_arch = "x86_64", not(rtm_loom), not(rtm_tsan)));
+
+/// `fence(SeqCst)` for a thread whose last access to shared memory was a read-modify-write, or an
+/// [`announce`].
+#[inline(always)]
+pub(crate) fn fence_after_update() {
+    if UPDATES_FENCE {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    } else {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// Stores with `order`, in such a way that [`fence_after_update`] may follow.
+#[inline(always)]
+pub(crate) fn announce(place: &AtomicU64, value: u64, order: Ordering) {
+    if UPDATES_FENCE {
+        place.swap(value, order);
+    } else {
+        place.store(value, order);
+    }
+}
+
 /// Adds to a counter that only the calling thread writes and anyone may read: no locked
 /// instruction.
 #[inline(always)]

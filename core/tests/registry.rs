@@ -36,6 +36,31 @@ fn the_life_of_an_entity() {
 }
 
 #[test]
+fn what_is_looked_up_by_itself_is_kept() {
+    let drops = AtomicUsize::new(0);
+    let registry = registry::<Tracked>();
+    let participant = registry.join().unwrap();
+    let payload = Tracked::new(7, &drops);
+    let first = registry.register_handle(entity(V4, 7), payload, DropBy::Writers).unwrap();
+    for found in [participant.look_up(first).unwrap(), registry.look_up(first).unwrap()] {
+        found.check(7);
+        assert_eq!((found.entity().info(), found.entity().handle()), (entity(V4, 7), first));
+    }
+    let found = [participant.look_up(first).unwrap(), registry.look_up(first).unwrap()];
+    registry.deregister(first).unwrap();
+    assert_eq!(registry.flush(), Err(WaitError::InsideSection));
+    for _ in 0..10 {
+        registry.collect();
+    }
+    found.iter().for_each(|found| found.check(7));
+    assert_eq!(drops.load(Ordering::Relaxed), 0);
+    assert!(participant.look_up(first).is_err() && registry.look_up(first).is_err());
+    drop(found);
+    registry.flush().unwrap();
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn ids_are_unique_within_a_table() {
     let registry = registry::<u32>();
     let first = registry.register(entity(V4, 1), 10).unwrap();

@@ -48,7 +48,7 @@ impl Seat for Participant<'_, Payload> {
 
     #[inline(always)]
     fn get(&self, key: Handle) -> Option<u64> {
-        self.enter().get(key).ok().map(|entity| entity[1])
+        self.look_up(key).ok().map(|entity| entity[1])
     }
 
     fn guard(&self) -> Guard<'_, Payload> {

@@ -9,6 +9,7 @@ use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::stack::{Linked, Stack};
 use crate::sync::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, Padded, UnsafeCell, fence,
+    fence_after_update,
 };
 use std::ptr;
 use std::sync::{Arc, PoisonError};
@@ -139,13 +140,15 @@ impl Audience {
         self.count.load(Ordering::Relaxed) != 0
     }
 
-    /// For one who has published (or unpublished) an entity without an event: whether it needs one
+    /// For one who has just published (or unpublished) an entity without an event: whether it needs one
     /// after all. If not, whoever enlists later sees the registry as the caller left it.
     #[inline]
     pub(crate) fn someone_listens_now(&self) -> bool {
         // Fence: partner is the one in `enlist`. If ours comes first, the new listener sees what we
         // published; else we see its count.
-        fence_unless(Mutant::ListensWithoutFence, Ordering::SeqCst);
+        if !active(Mutant::ListensWithoutFence) {
+            fence_after_update();
+        }
         self.hint()
     }
 

@@ -31,8 +31,6 @@ use std::ptr;
 const CELLS_PER_LINE: usize = 4;
 /// Lines that are moved together.
 const GROUP_LINES: usize = if cfg!(rtm_loom) { 1 } else { 4 };
-/// Cells looked at to guess how many are in use.
-const SAMPLE_CELLS: usize = 1024;
 
 const UNCLAIMED: u64 = 0;
 const SEALED: u64 = 1;
@@ -383,10 +381,10 @@ impl Array {
         found
     }
 
-    /// Looks at some cells, spread evenly.
-    pub(super) fn sample(&self) -> Sample {
+    /// Looks at so many cells, spread evenly.
+    pub(super) fn sample(&self, cells: usize) -> Sample {
         let lines = self.lines.len();
-        let wanted = (SAMPLE_CELLS / CELLS_PER_LINE).min(lines);
+        let wanted = (cells / CELLS_PER_LINE).min(lines);
         let mut sample = Sample { seen: wanted * CELLS_PER_LINE, claimed: 0, live: 0 };
         for cell in (0..wanted).flat_map(|n| &self.lines[n * lines / wanted].0) {
             sample.claimed += usize::from(cell.key.load(Ordering::Relaxed) >= FIRST_KEY);

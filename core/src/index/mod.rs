@@ -11,8 +11,9 @@
 //! first moves the cells of its own key's probe sequence and seals its end, so that its key can
 //! only be in the new array from then on; then it moves one more group, so that the growth ends;
 //! then it works on the new array. A growth is begun when an insertion probes past
-//! `INDEX_WINDOW` cells, or finds no cell at all; the new size follows from a sample, so a table
-//! full of abandoned keys is rewritten at its old size (it never shrinks: abandoned keys may all come
+//! `INDEX_WINDOW` cells in an array that is crowded (three quarters claimed, by a sample), or finds no
+//! cell at all; the new size follows from a sample, so a table
+//! full of abandoned keys is rewritten at its old size, once that is [`ROOMY`] (it never shrinks: abandoned keys may all come
 //! back while it moves). Arrays of up to [`SMALL`] cells move as a whole, before anything else enters
 //! the new one. An insertion into a crowded new array first ends the move into it. Should a move find
 //! no room all the same, it begins the next growth itself and takes its entry there.
@@ -44,6 +45,13 @@ use std::marker::PhantomData;
 
 /// Cells up to which an array is moved in one go.
 const SMALL: usize = 256;
+/// Cells up to which an array full of abandoned keys is doubled rather than rewritten at its size, as long
+/// as one in 16 is in use: a small table whose ids keep changing is then rewritten rarely.
+const ROOMY: usize = 1 << 14;
+/// Cells looked at to guess how many are in use, for a decision that can be taken again soon and for one
+/// that cannot.
+const GLANCE: usize = 256;
+const SAMPLE: usize = 1024;
 
 /// Why an id was not inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +126,7 @@ impl<C: Config> Index<C> {
             }
             match array.insert(hash, id, token) {
                 Inserted::Yes { probed } => {
-                    if probed > C::INDEX_WINDOW {
+                    if probed > C::INDEX_WINDOW && Self::is_crowded(array) {
                         // Without memory the array just stays crowded.
                         let _ = self.grow(local, pin, array);
                     }
@@ -227,6 +235,15 @@ impl<C: Config> Index<C> {
         }
     }
 
+    /// Whether a long probe in this array is no accident. A small one is not worth the question.
+    fn is_crowded(array: &Array) -> bool {
+        if array.cells() <= SMALL {
+            return true;
+        }
+        let Sample { seen, claimed, .. } = array.sample(GLANCE);
+        claimed * 4 >= seen * 3
+    }
+
     /// Begins to move `array` to a new one. Done if somebody else has.
     fn grow<S: Send + Sync + 'static>(
         &self,
@@ -235,20 +252,16 @@ impl<C: Config> Index<C> {
         array: &Array,
     ) -> Result<(), OutOfMemory> {
         // End the moves into `array` first, so that as a rule one array moves at a time.
-        let mut before = self.root(pin);
-        while !std::ptr::eq(before, array) {
-            let Some(next) = before.next(pin) else { break };
-            self.count_moved(before.move_all(|id| self.hash(id)));
-            self.advance(local, pin, before);
-            before = next;
-        }
         if array.next(pin).is_some() {
             return Ok(());
         }
-        let Sample { seen, claimed, live } = array.sample();
+        self.finish(local, pin);
+        let Sample { seen, claimed, live } = array.sample(SAMPLE);
         let cells = array.cells();
         let wanted = if live * 5 > seen * 2 {
-            cells + cells / 2
+            cells + cells * 2 / 5
+        } else if cells < ROOMY && live * 16 > seen {
+            2 * cells
         } else if cells <= SMALL {
             // Nothing but what is moved enters before the move is over.
             cells
@@ -259,6 +272,16 @@ impl<C: Config> Index<C> {
         let next = try_box(Array::new(wanted.next_multiple_of(4))?)?;
         array.begin_move(next);
         Ok(())
+    }
+
+    /// Ends a growth that is under way, so that the old array can go.
+    pub(crate) fn finish<S: Send + Sync + 'static>(&self, local: &Local<S>, pin: &Pinned) {
+        let mut array = self.root(pin);
+        while let Some(next) = array.next(pin) {
+            self.count_moved(array.move_all(|id| self.hash(id)));
+            self.advance(local, pin, array);
+            array = next;
+        }
     }
 
     /// Bytes held, cells moved in all, and the most moved by one operation.

@@ -63,7 +63,7 @@ use crate::alloc::{OutOfMemory, Zero};
 use crate::handle::{Cipher, Config, Handle, Kind, Token, mix};
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reclamation::Protects;
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, UnsafeCell, prefetch};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, UnsafeCell, announce, prefetch};
 use directory::Directory;
 use std::mem::MaybeUninit;
 use word::{HELD, State, Word};
@@ -307,12 +307,12 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         });
     }
 
-    /// Makes a filled slot resolve.
+    /// Makes a filled slot resolve. A `fence_after_update` may follow.
     pub(crate) fn publish(&self, reserved: Reserved) {
         let (word, _) = self.existing(reserved.slot);
         // Release: partners are `get`, `copy` and `reference`.
         let order = relaxed_if(Mutant::PublishRelaxed, Ordering::Release);
-        word.store(Word::new(reserved.generation, State::Live, 0).0, order);
+        announce(word, Word::new(reserved.generation, State::Live, 0).0, order);
     }
 
     /// Takes the payload back out of a filled slot that was not published.
@@ -322,8 +322,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         unsafe { slot.take_value() }
     }
 
-    /// Ends an object's life in the eyes of everybody who looks it up from now on. One caller wins;
-    /// with `hold` the object stays describable until [`let_go`](Slab::let_go).
+    /// Ends an object's life in the eyes of everybody who looks it up from now on. One caller wins (and
+    /// a `fence_after_update` may follow); with `hold` the object stays describable until [`let_go`](Slab::let_go).
     pub(crate) fn unpublish(&self, token: Token, hold: bool) -> Option<Unpublished<F::Plain>> {
         let (word, slot) = self.directory.find(token.slot())?;
         let mut now = Word(word.load(Ordering::Relaxed));
