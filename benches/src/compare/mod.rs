@@ -4,6 +4,8 @@
 //! machine does in a minute meets all of them; a figure is the median of its launches' medians. Then it
 //! prints the figures and what they say of each gate.
 
+#[cfg(feature = "c-peers")]
+mod c_peers;
 mod gates;
 mod measure;
 mod ours;
@@ -78,7 +80,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Erro
 type Measure = fn(usize, Effort);
 
 /// Every table, ours first.
-const TABLES: [(&str, Traits, Measure); 12] = [
+const TABLES: &[(&str, Traits, Measure)] = &[
     entry::<ours::Rtm>(),
     entry::<ours::Floor>(),
     entry::<peers::ConcurrentSlotmap>(),
@@ -88,6 +90,14 @@ const TABLES: [(&str, Traits, Measure); 12] = [
     entry::<peers::DashMap>(),
     entry::<peers::Papaya>(),
     entry::<peers::SccIndex>(),
+    #[cfg(feature = "c-peers")]
+    entry::<c_peers::CPeer<c_peers::UrcuMemb>>(),
+    #[cfg(feature = "c-peers")]
+    entry::<c_peers::CPeer<c_peers::UrcuQsbr>>(),
+    #[cfg(feature = "c-peers")]
+    entry::<c_peers::CPeer<c_peers::Ck>>(),
+    #[cfg(feature = "c-peers")]
+    entry::<c_peers::CPeer<c_peers::Tbb>>(),
     entry::<peers::Indexed<peers::ConcurrentSlotmap>>(),
     entry::<peers::Indexed<peers::ShardedSlab>>(),
     entry::<peers::Indexed<peers::LockedSlotmap>>(),
@@ -156,7 +166,7 @@ fn collect(options: &Options) -> Result<Figures, String> {
     let mut medians: BTreeMap<(usize, String, &'static str), Vec<f64>> = BTreeMap::new();
     for launch in 0..launches {
         for count in sizes {
-            for (name, ..) in TABLES {
+            for (name, ..) in TABLES.iter().copied() {
                 bar.set_message(format!("launch {}, {count} entities, {name}", launch + 1));
                 let mut command = Command::new(&program);
                 command.args(options.quick.then_some("--quick"));
@@ -215,7 +225,7 @@ fn report(options: &Options, figures: &Figures) -> i32 {
         println!("\n{count} entities of 128 bytes");
         for operation in COLUMNS {
             println!("\n  {operation}");
-            for (name, ..) in TABLES {
+            for (name, ..) in TABLES.iter().copied() {
                 let Some(Figure { value, spread }) = figures.get(*count, operation, name) else {
                     continue;
                 };
