@@ -6,6 +6,7 @@
 
 #[cfg(feature = "c-peers")]
 mod c_peers;
+mod calls;
 mod gates;
 mod measure;
 mod ours;
@@ -140,13 +141,15 @@ pub fn run(options: &Options) -> i32 {
         seed: 0,
     };
     if let Some((name, count, seed)) = &options.child {
-        let Some((.., run)) = TABLES.iter().find(|(known, ..)| known == name) else { return 2 };
+        let others = TABLES.iter().map(|(name, _, run)| (*name, *run));
+        let mut all = others.chain([(calls::INLINED, calls::measure as Measure)]);
+        let Some((_, run)) = all.find(|(known, _)| known == name) else { return 2 };
         run(*count, Effort { seed: *seed, ..effort });
         // Some peers run at exit what may not outlive them.
         // SAFETY: ends the process; everything has been printed.
         unsafe { libc::_exit(i32::from(std::io::Write::flush(&mut std::io::stdout()).is_err())) };
     }
-    match collect(options) {
+    match collect(options, effort) {
         Ok(figures) => report(options, &figures),
         Err(error) => {
             eprintln!("rtm-compare: {error}");
@@ -156,21 +159,33 @@ pub fn run(options: &Options) -> i32 {
 }
 
 /// Runs all launches.
-fn collect(options: &Options) -> Result<Figures, String> {
+fn collect(options: &Options, effort: Effort) -> Result<Figures, String> {
     let launches = options.launches.unwrap_or(if options.quick { 1 } else { 4 });
     let sizes: &[usize] = if options.small { &[1_000] } else { &[1_000, 1_000_000] };
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let bar = ProgressBar::new(u64::from(launches) * (sizes.len() * TABLES.len()) as u64);
+    let programs = calls::build(&program, options.quick)?;
+    programs.missing.iter().for_each(|why| eprintln!("rtm-compare: not measured: {why}"));
+    // What is launched: this program for a table, or another.
+    let tables = TABLES.iter().map(|(name, ..)| *name).chain([calls::INLINED]);
+    let others = programs.built.iter().map(|(name, path)| (*name, Some(path)));
+    let all: Vec<_> = tables.map(|name| (name, None)).chain(others).collect();
+    let bar = ProgressBar::new(u64::from(launches) * (sizes.len() * all.len()) as u64);
     let style = ProgressStyle::with_template("{msg:50} [{bar:30}] {pos}/{len}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
     let mut medians: BTreeMap<(usize, String, &'static str), Vec<f64>> = BTreeMap::new();
     for launch in 0..launches {
         for count in sizes {
-            for (name, ..) in TABLES.iter().copied() {
+            for (name, other) in all.iter().copied() {
                 bar.set_message(format!("launch {}, {count} entities, {name}", launch + 1));
-                let mut command = Command::new(&program);
-                command.args(options.quick.then_some("--quick"));
-                command.args(["--child", name, &count.to_string(), &(launch + 1).to_string()]);
+                let seed = u64::from(launch) + 1;
+                let mut command = match other {
+                    Some(path) => calls::command(path, *count, Effort { seed, ..effort }),
+                    None => Command::new(&program),
+                };
+                if other.is_none() {
+                    command.args(options.quick.then_some("--quick"));
+                    command.args(["--child", name, &count.to_string(), &seed.to_string()]);
+                }
                 let output = command.output().map_err(|error| error.to_string())?;
                 if !output.status.success() {
                     let text = String::from_utf8_lossy(&output.stderr);
@@ -241,6 +256,7 @@ fn report(options: &Options, figures: &Figures) -> i32 {
                 println!("    {operation:36} {value:10.2} ({spread:4.2})");
             }
         }
+        calls::print(figures, *count);
     }
     let gates = gates::judge(figures, sizes);
     println!("\ngates (figure against limit)");
