@@ -165,10 +165,13 @@ fn collect(options: &Options, effort: Effort) -> Result<Figures, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let programs = calls::build(&program, options.quick)?;
     programs.missing.iter().for_each(|why| eprintln!("rtm-compare: not measured: {why}"));
-    // What is launched: this program for a table, or another.
-    let tables = TABLES.iter().map(|(name, ..)| *name).chain([calls::INLINED]);
-    let others = programs.built.iter().map(|(name, path)| (*name, Some(path)));
-    let all: Vec<_> = tables.map(|name| (name, None)).chain(others).collect();
+    // What is launched: this program for a table, or another. The calls are compared with each other, by
+    // gates with little room: several times if there is one launch.
+    let mut all: Vec<_> = TABLES.iter().map(|(name, ..)| (*name, None)).collect();
+    for _ in 0..if launches == 1 { 3 } else { 1 } {
+        all.push((calls::INLINED, None));
+        all.extend(programs.built.iter().map(|(name, path)| (*name, Some(path))));
+    }
     let bar = ProgressBar::new(u64::from(launches) * (sizes.len() * all.len()) as u64);
     let style = ProgressStyle::with_template("{msg:50} [{bar:30}] {pos}/{len}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
@@ -201,7 +204,7 @@ fn collect(options: &Options, effort: Effort) -> Result<Figures, String> {
                 for (operation, mut figures) in rows {
                     let all = medians.entry((*count, operation, name)).or_default();
                     match launches {
-                        1 => *all = figures,
+                        1 => all.extend(figures),
                         _ => all.push(median(&mut figures)),
                     }
                 }
