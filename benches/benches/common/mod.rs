@@ -1,16 +1,56 @@
-//! What the benches of client code share.
+//! What the benches share.
 
 // Not all of it by all of them.
 #![allow(dead_code)]
 
-use criterion::Criterion;
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use rtm_core::{AddressFamily, EntityInfo, TableKey};
+use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 /// An entity of the one table.
 pub(crate) fn info(id: u64) -> EntityInfo {
     EntityInfo { table: TableKey { instance: 0, family: AddressFamily::Inet }, id }
+}
+
+/// Makes a slot of 128 bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Payload(pub(crate) [u64; 14]);
+
+pub(crate) fn payload(id: u64) -> Payload {
+    Payload([id; 14])
+}
+
+/// Sizes of tables.
+pub(crate) const SIZES: [usize; 2] = [1_000, 1_000_000];
+
+/// Handles for one timed call.
+pub(crate) const BATCH: usize = 1024;
+
+/// Times `f` over fresh random picks of `handles`.
+pub(crate) fn look_up<H: Copy>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    handles: &[H],
+    mut f: impl FnMut(&[H]) -> u64,
+) {
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut pick = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        handles[random as usize % handles.len()]
+    };
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function(BenchmarkId::new(name, handles.len()), |bencher| {
+        bencher.iter_batched_ref(
+            || std::iter::repeat_with(&mut pick).take(BATCH).collect::<Vec<_>>(),
+            |chosen| black_box(f(chosen)),
+            BatchSize::SmallInput,
+        );
+    });
 }
 
 /// `iterations` in batches of at most `most`; the sum of what `batch` says they took.

@@ -1,6 +1,6 @@
 //! What we hold ourselves to, and whether a run says so.
 
-use super::{Figure, Figures, TABLES};
+use super::{Figure, Figures, TABLES, calls};
 use std::fmt;
 
 const RTM: &str = TABLES[0].0;
@@ -22,10 +22,9 @@ pub(super) const OURS: [&str; 11] = [
 ];
 
 /// Gates that this program has no measurement for.
-pub(super) const NOT_MEASURED: [&str; 3] = [
+pub(super) const NOT_MEASURED: [&str; 2] = [
     "two churners, and the writer beside a reader, without the id index: at most 0.8 of sharded-slab's",
     "coherence events, simulated: 0 for info and batch, at most 0.05 for register + deregister",
-    "C calls through the shared library against inlined Rust calls",
 ];
 
 /// A figure that must not be above a limit.
@@ -98,6 +97,13 @@ pub(super) fn judge(figures: &Figures, sizes: &[usize]) -> Vec<Gate> {
         for operation in ["pair, hot", "pair, random"] {
             let what = format!("{operation} over the best peer with an index of ids");
             gate(&what, ours(operation), indexed(operation), 1.0);
+        }
+        for (operation, what, limit) in [
+            (calls::GET_INFO, "RtmGetEntityInfo, shared library, over two inlined look-ups", 2.6),
+            (calls::BATCH, "RtmxGetContexts of 1,000, shared library, over the inlined", 1.2),
+        ] {
+            let way = |way| figures.get(count, operation, way);
+            gate(what, way(calls::SHARED), way(calls::INLINED), limit);
         }
         if large {
             let above = ours("bytes").map(|bytes| Figure { value: bytes.value - 128.0, ..bytes });

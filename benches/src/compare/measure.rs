@@ -20,17 +20,21 @@ pub(crate) struct Effort {
     pub(crate) seed: u64,
 }
 
-/// Keys for one timed call.
-const PIECE: usize = 1000;
-/// Keys under one guard.
-const HELD: usize = 1000;
+/// Keys for one timed call, or under one guard.
+pub(super) const PIECE: usize = 1000;
+/// Keys for which the functions that take many are checked, too.
+const SOME: usize = 100_000;
 /// A churner's own entities, and how many of them it replaces in one timed call.
 const RING: usize = 256;
 const TURN: usize = 64;
 
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Random(seed << 8 | 1)
+    }
+
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -38,7 +42,7 @@ impl Random {
         self.0 as usize % bound
     }
 
-    fn shuffle<T>(&mut self, all: &mut [T]) {
+    pub(super) fn shuffle<T>(&mut self, all: &mut [T]) {
         for last in (1..all.len()).rev() {
             all.swap(last, self.below(last + 1));
         }
@@ -46,7 +50,7 @@ impl Random {
 }
 
 /// Binds the calling thread to a processor.
-fn pin(processor: usize) {
+pub(super) fn pin(processor: usize) {
     // SAFETY: a set of processors is plain memory.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: writes to the set.
@@ -66,10 +70,14 @@ fn row(operation: &str, figure: f64) {
     println!("{operation}\t{figure:.3}");
 }
 
-/// Times `f`, which does so many operations at a call.
-fn time(effort: Effort, operation: &str, operations: usize, mut f: impl FnMut()) {
+/// Times `f`, which does so many operations at a call; only once if a call takes very long.
+pub(super) fn time(effort: Effort, operation: &str, operations: usize, mut f: impl FnMut()) {
     let begin = Instant::now();
     f();
+    let once = begin.elapsed();
+    if once.as_millis() as u64 > 20 * effort.millis {
+        return row(operation, once.as_nanos() as f64 / operations as f64);
+    }
     f();
     let once = (begin.elapsed() / 2).max(Duration::from_nanos(1));
     let calls = (effort.millis as u128 * 1_000_000 / once.as_nanos()).clamp(1, 1 << 20) as u64;
@@ -82,7 +90,8 @@ fn time(effort: Effort, operation: &str, operations: usize, mut f: impl FnMut())
 }
 
 /// Times two threads at once, each on a processor of its own.
-fn time_two(
+fn time_two<T: Table>(
+    table: &T,
     effort: Effort,
     operations: [(&str, usize); 2],
     mut first: impl FnMut() + Send,
@@ -98,21 +107,26 @@ fn time_two(
                 scope.spawn(move || {
                     pin(number);
                     f();
-                    let timed = |_| {
+                    let wait = || {
+                        table.rest();
                         barrier.wait();
+                    };
+                    let timed = |_| {
+                        wait();
                         let (begin, mut calls) = (Instant::now(), 0);
                         while !stop.load(Ordering::Relaxed) {
                             f();
                             calls += 1;
                         }
                         let time = begin.elapsed().as_nanos() as f64;
-                        barrier.wait();
+                        wait();
                         time / (f64::from(calls) * operations[number].1 as f64)
                     };
                     (0..effort.repetitions).map(timed).collect::<Vec<f64>>()
                 })
             })
             .collect();
+        table.rest();
         for _ in 0..effort.repetitions {
             stop.store(false, Ordering::Relaxed);
             barrier.wait();
@@ -127,46 +141,20 @@ fn time_two(
 }
 
 /// Goes through keys in pieces, round and round.
-struct Pieces<'k, K>(std::iter::Cycle<std::slice::Chunks<'k, K>>);
+pub(super) struct Pieces<'k, K>(std::iter::Cycle<std::slice::Chunks<'k, K>>);
 
 impl<'k, K> Pieces<'k, K> {
-    fn new(keys: &'k [K]) -> Self {
+    pub(super) fn new(keys: &'k [K]) -> Self {
         Pieces(keys.chunks(PIECE.min(keys.len())).cycle())
     }
 
-    fn next(&mut self) -> &'k [K] {
+    pub(super) fn next(&mut self) -> &'k [K] {
         self.0.next().expect("it does not end")
     }
 }
 
-fn look_up<S: Seat>(seat: &S, keys: &[S::Key]) {
-    black_box(keys.iter().filter_map(|key| seat.get(*key)).fold(0, u64::wrapping_add));
-}
-
-fn look_up_held<S: Seat>(seat: &S, keys: &[S::Key]) {
-    let mut sum = 0_u64;
-    for keys in keys.chunks(HELD) {
-        let guard = seat.guard();
-        let found = keys.iter().filter_map(|key| seat.get_held(&guard, *key));
-        sum = found.fold(sum, u64::wrapping_add);
-    }
-    black_box(sum);
-}
-
 fn look_up_info<S: Seat>(seat: &S, keys: &[S::Key]) {
     black_box(keys.iter().filter_map(|key| seat.info(*key)).fold(0, u64::wrapping_add));
-}
-
-/// Each depends on the one before.
-fn look_up_dependent<S: Seat>(seat: &S, keys: &[S::Key]) {
-    let (mut at, mut sum) = (0, 0_u64);
-    while let Some(key) = keys.get(at) {
-        let id = seat.get(*key).unwrap_or(0);
-        sum = sum.wrapping_add(id);
-        // No id has this bit, which nobody but us knows.
-        at += 1 + (id >> 63) as usize;
-    }
-    black_box(sum);
 }
 
 /// Replaces entities of its own.
@@ -184,11 +172,8 @@ impl<S: Seat> Churner<S> {
     }
 
     fn turn(&mut self) {
-        for key in &mut self.ring[..TURN] {
-            assert!(self.seat.remove(*key));
-            *key = self.seat.insert(self.next);
-            self.next += 1;
-        }
+        self.seat.renew(&mut self.ring[..TURN], self.next);
+        self.next += TURN as u64;
         self.ring.rotate_left(TURN);
     }
 
@@ -204,7 +189,7 @@ const FAR: u64 = 1 << 40;
 pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
     pin(0);
     let traits = T::TRAITS;
-    let mut random = Random(effort.seed << 8 | 1);
+    let mut random = Random::new(effort.seed);
     // Touched before memory is weighed.
     let mut ids: Vec<u64> = (0..count as u64).collect();
     random.shuffle(&mut ids);
@@ -236,8 +221,16 @@ pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
     random.shuffle(&mut keys);
     // Is it right?
     assert_eq!(keys.iter().filter_map(|key| seat.get(*key)).sum::<u64>(), sum);
+    let some = &keys[..count.min(SOME)];
+    let sum_of_some = some.iter().filter_map(|key| seat.get(*key)).sum();
+    assert_eq!(seat.look_up(some), sum_of_some);
+    assert_eq!(seat.look_up_dependent(some), sum_of_some);
+    if traits.holds {
+        assert_eq!(seat.look_up_held(some), sum_of_some);
+    }
     if traits.churns {
         let accepted = stale.iter().filter(|key| seat.get(**key).is_some()).count();
+        assert!(accepted != 0 || seat.look_up(&stale[..count.min(SOME)]) == 0);
         row("stale accepted", accepted as f64);
     }
     if traits.enumerates {
@@ -249,10 +242,16 @@ pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
 
     let piece = PIECE.min(count);
     let mut all = Pieces::new(&keys);
-    time(effort, "look up", piece, || look_up(&seat, all.next()));
-    time(effort, "look up, dependent", piece, || look_up_dependent(&seat, all.next()));
+    time(effort, "look up", piece, || {
+        black_box(seat.look_up(all.next()));
+    });
+    time(effort, "look up, dependent", piece, || {
+        black_box(seat.look_up_dependent(all.next()));
+    });
     if traits.holds {
-        time(effort, "look up, held", piece, || look_up_held(&seat, all.next()));
+        time(effort, "look up, held", piece, || {
+            black_box(seat.look_up_held(all.next()));
+        });
     }
     if traits.ours {
         assert_eq!(keys.iter().filter_map(|key| seat.info(*key)).sum::<u64>(), sum);
@@ -264,7 +263,9 @@ pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
     }
     if traits.churns {
         let mut gone = Pieces::new(&stale);
-        time(effort, "stale", piece, || look_up(&seat, gone.next()));
+        time(effort, "stale", piece, || {
+            black_box(seat.look_up(gone.next()));
+        });
         if traits.ours {
             time(effort, "stale, info", piece, || look_up_info(&seat, gone.next()));
         }
@@ -272,18 +273,20 @@ pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
 
     let reader = || {
         let (seat, mut all) = (table.seat(), Pieces::new(&keys));
-        move || look_up(&seat, all.next())
+        move || {
+            black_box(seat.look_up(all.next()));
+        }
     };
     let two = [("look up, two readers", piece); 2];
-    time_two(effort, two, reader(), reader());
+    time_two(&table, effort, two, reader(), reader());
     if !traits.churns {
         return;
     }
     let mut churner = Churner::new(table.seat(), FAR);
     let two = [("reader beside churner", piece), ("churner beside reader", TURN)];
-    time_two(effort, two, reader(), || churner.turn());
+    time_two(&table, effort, two, reader(), || churner.turn());
     let mut other = Churner::new(table.seat(), 2 * FAR);
-    time_two(effort, [("two churners", TURN); 2], || churner.turn(), || other.turn());
+    time_two(&table, effort, [("two churners", TURN); 2], || churner.turn(), || other.turn());
     let found = |seat: &T::Seat<'_>, key| seat.get(key).is_some();
     tail(effort, "tail", &table, &keys, &mut churner, found);
     if traits.ours {
@@ -296,21 +299,13 @@ pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
 
     let mut id = 3 * FAR;
     time(effort, "pair, hot", PIECE, || {
-        for _ in 0..PIECE {
-            id += 1;
-            assert!(seat.remove(seat.insert(id)));
-        }
+        seat.pairs(PIECE, id);
+        id += PIECE as u64;
     });
     let mut places: Vec<usize> = (0..count).collect();
     random.shuffle(&mut places);
     let mut places = Pieces::new(&places);
-    time(effort, "pair, random", piece, || {
-        for place in places.next() {
-            let id = seat.get(keys[*place]).expect("it is there");
-            assert!(seat.remove(keys[*place]));
-            keys[*place] = seat.insert(id);
-        }
-    });
+    time(effort, "pair, random", piece, || seat.replace(&mut keys, places.next()));
 }
 
 /// Single look-ups of a reader beside a churner, less what reading the clock costs: the time below which
@@ -346,6 +341,7 @@ fn tail<'t, T: Table>(
             times.push(time.saturating_sub(clock) as u32);
         }
         stop.store(true, Ordering::Relaxed);
+        table.rest();
         thread.join().expect("a churner");
     });
     times.sort_unstable();

@@ -4,6 +4,9 @@
 //! machine does in a minute meets all of them; a figure is the median of its launches' medians. Then it
 //! prints the figures and what they say of each gate.
 
+#[cfg(feature = "c-peers")]
+mod c_peers;
+mod calls;
 mod gates;
 mod measure;
 mod ours;
@@ -24,7 +27,7 @@ rtm-compare: measure the rtm registry beside its peers, and say which gates are 
 
 usage: rtm-compare [OPTIONS]
 
-  --quick        fewer launches and repetitions: about a minute
+  --quick        fewer launches and repetitions, no cross-language LTO: about a minute
   --launches N   launches of each table (default 4; quick: 1)
   --small        only tables of 1,000 entities
   --json FILE    write the figures there too
@@ -78,7 +81,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Erro
 type Measure = fn(usize, Effort);
 
 /// Every table, ours first.
-const TABLES: [(&str, Traits, Measure); 12] = [
+const TABLES: &[(&str, Traits, Measure)] = &[
     entry::<ours::Rtm>(),
     entry::<ours::Floor>(),
     entry::<peers::ConcurrentSlotmap>(),
@@ -88,6 +91,14 @@ const TABLES: [(&str, Traits, Measure); 12] = [
     entry::<peers::DashMap>(),
     entry::<peers::Papaya>(),
     entry::<peers::SccIndex>(),
+    #[cfg(feature = "c-peers")]
+    entry::<c_peers::CPeer<c_peers::UrcuMemb>>(),
+    #[cfg(feature = "c-peers")]
+    entry::<c_peers::CPeer<c_peers::UrcuQsbr>>(),
+    #[cfg(feature = "c-peers")]
+    entry::<c_peers::CPeer<c_peers::Ck>>(),
+    #[cfg(feature = "c-peers")]
+    entry::<c_peers::CPeer<c_peers::Tbb>>(),
     entry::<peers::Indexed<peers::ConcurrentSlotmap>>(),
     entry::<peers::Indexed<peers::ShardedSlab>>(),
     entry::<peers::Indexed<peers::LockedSlotmap>>(),
@@ -130,13 +141,15 @@ pub fn run(options: &Options) -> i32 {
         seed: 0,
     };
     if let Some((name, count, seed)) = &options.child {
-        let Some((.., run)) = TABLES.iter().find(|(known, ..)| known == name) else { return 2 };
+        let others = TABLES.iter().map(|(name, _, run)| (*name, *run));
+        let mut all = others.chain([(calls::INLINED, calls::measure as Measure)]);
+        let Some((_, run)) = all.find(|(known, _)| known == name) else { return 2 };
         run(*count, Effort { seed: *seed, ..effort });
         // Some peers run at exit what may not outlive them.
         // SAFETY: ends the process; everything has been printed.
         unsafe { libc::_exit(i32::from(std::io::Write::flush(&mut std::io::stdout()).is_err())) };
     }
-    match collect(options) {
+    match collect(options, effort) {
         Ok(figures) => report(options, &figures),
         Err(error) => {
             eprintln!("rtm-compare: {error}");
@@ -146,21 +159,36 @@ pub fn run(options: &Options) -> i32 {
 }
 
 /// Runs all launches.
-fn collect(options: &Options) -> Result<Figures, String> {
+fn collect(options: &Options, effort: Effort) -> Result<Figures, String> {
     let launches = options.launches.unwrap_or(if options.quick { 1 } else { 4 });
     let sizes: &[usize] = if options.small { &[1_000] } else { &[1_000, 1_000_000] };
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let bar = ProgressBar::new(u64::from(launches) * (sizes.len() * TABLES.len()) as u64);
+    let programs = calls::build(&program, options.quick)?;
+    programs.missing.iter().for_each(|why| eprintln!("rtm-compare: not measured: {why}"));
+    // What is launched: this program for a table, or another. The calls are compared with each other, by
+    // gates with little room: several times if there is one launch.
+    let mut all: Vec<_> = TABLES.iter().map(|(name, ..)| (*name, None)).collect();
+    for _ in 0..if launches == 1 { 3 } else { 1 } {
+        all.push((calls::INLINED, None));
+        all.extend(programs.built.iter().map(|(name, path)| (*name, Some(path))));
+    }
+    let bar = ProgressBar::new(u64::from(launches) * (sizes.len() * all.len()) as u64);
     let style = ProgressStyle::with_template("{msg:50} [{bar:30}] {pos}/{len}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
     let mut medians: BTreeMap<(usize, String, &'static str), Vec<f64>> = BTreeMap::new();
     for launch in 0..launches {
         for count in sizes {
-            for (name, ..) in TABLES {
+            for (name, other) in all.iter().copied() {
                 bar.set_message(format!("launch {}, {count} entities, {name}", launch + 1));
-                let mut command = Command::new(&program);
-                command.args(options.quick.then_some("--quick"));
-                command.args(["--child", name, &count.to_string(), &(launch + 1).to_string()]);
+                let seed = u64::from(launch) + 1;
+                let mut command = match other {
+                    Some(path) => calls::command(path, *count, Effort { seed, ..effort }),
+                    None => Command::new(&program),
+                };
+                if other.is_none() {
+                    command.args(options.quick.then_some("--quick"));
+                    command.args(["--child", name, &count.to_string(), &seed.to_string()]);
+                }
                 let output = command.output().map_err(|error| error.to_string())?;
                 if !output.status.success() {
                     let text = String::from_utf8_lossy(&output.stderr);
@@ -176,7 +204,7 @@ fn collect(options: &Options) -> Result<Figures, String> {
                 for (operation, mut figures) in rows {
                     let all = medians.entry((*count, operation, name)).or_default();
                     match launches {
-                        1 => *all = figures,
+                        1 => all.extend(figures),
                         _ => all.push(median(&mut figures)),
                     }
                 }
@@ -215,7 +243,7 @@ fn report(options: &Options, figures: &Figures) -> i32 {
         println!("\n{count} entities of 128 bytes");
         for operation in COLUMNS {
             println!("\n  {operation}");
-            for (name, ..) in TABLES {
+            for (name, ..) in TABLES.iter().copied() {
                 let Some(Figure { value, spread }) = figures.get(*count, operation, name) else {
                     continue;
                 };
@@ -231,6 +259,7 @@ fn report(options: &Options, figures: &Figures) -> i32 {
                 println!("    {operation:36} {value:10.2} ({spread:4.2})");
             }
         }
+        calls::print(figures, *count);
     }
     let gates = gates::judge(figures, sizes);
     println!("\ngates (figure against limit)");

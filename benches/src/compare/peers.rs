@@ -2,11 +2,11 @@
 //! their entities unless they do that themselves; all maps hash alike, with one multiplication.
 
 use super::table::{Entity, Seat, Table, Traits};
+use crate::hash::Build;
 use concurrent_slotmap::{SlotId, SlotMap, hyaline};
 use parking_lot::{RwLock, RwLockReadGuard};
 use slotmap::DefaultKey;
 use std::cell::Cell;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Guards, ids and enumeration: what most peers have.
@@ -199,28 +199,6 @@ impl Seat for &IdrEbr {
 }
 
 // --- Maps ---
-
-#[derive(Default)]
-pub(crate) struct Multiply(u64);
-
-impl Hasher for Multiply {
-    #[inline(always)]
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
-    }
-
-    #[inline(always)]
-    fn write_u64(&mut self, number: u64) {
-        let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = product ^ product >> 32;
-    }
-}
-
-type Build = BuildHasherDefault<Multiply>;
 
 /// A key that was never given out. Threads take them by the million, so that they share no line.
 #[inline(always)]

@@ -31,6 +31,8 @@ pub(crate) trait Table: Sync + Sized {
     /// An empty one, for about so many.
     fn new(expected: usize) -> Self;
     fn seat(&self) -> Self::Seat<'_>;
+    /// The calling thread is outside and about to wait for others.
+    fn rest(&self) {}
 }
 
 /// What is measured of a table, beside looking up.
@@ -70,6 +72,56 @@ pub(crate) trait Seat {
     /// Who it is, without a guard.
     fn info(&self, key: Self::Key) -> Option<u64> {
         self.get(key)
+    }
+    /// Looks many up, each under a guard of its own; the sum of the ids of those that are found. A table
+    /// whose functions are not compiled into its user's does these things itself.
+    #[inline(always)]
+    fn look_up(&self, keys: &[Self::Key]) -> u64 {
+        keys.iter().filter_map(|key| self.get(*key)).fold(0, u64::wrapping_add)
+    }
+    /// The same, each look-up depending on the one before.
+    #[inline(always)]
+    fn look_up_dependent(&self, keys: &[Self::Key]) -> u64 {
+        let (mut at, mut sum) = (0, 0_u64);
+        while let Some(key) = keys.get(at) {
+            let id = self.get(*key).unwrap_or(0);
+            sum = sum.wrapping_add(id);
+            // No id has this bit, which nobody but us knows.
+            at += 1 + (id >> 63) as usize;
+        }
+        sum
+    }
+    /// The same under one guard.
+    #[inline(always)]
+    fn look_up_held(&self, keys: &[Self::Key]) -> u64 {
+        let guard = self.guard();
+        let found = keys.iter().filter_map(|key| self.get_held(&guard, *key));
+        found.fold(0, u64::wrapping_add)
+    }
+    /// Replaces entities by others, whose ids begin with `next`.
+    #[inline(always)]
+    fn renew(&self, keys: &mut [Self::Key], next: u64) {
+        for (key, id) in keys.iter_mut().zip(next..) {
+            assert!(self.remove(*key));
+            *key = self.insert(id);
+        }
+    }
+    /// Inserts and removes so many entities, one after the other, whose ids begin with `first`.
+    #[inline(always)]
+    fn pairs(&self, count: usize, first: u64) {
+        for id in (first..).take(count) {
+            assert!(self.remove(self.insert(id)));
+        }
+    }
+    /// Looks up the entities whose keys are in these places, and replaces each by one of the same id.
+    #[inline(always)]
+    fn replace(&self, keys: &mut [Self::Key], places: &[usize]) {
+        for place in places {
+            let key = &mut keys[*place];
+            let id = self.get(*key).expect("it is there");
+            assert!(self.remove(*key));
+            *key = self.insert(id);
+        }
     }
     /// The sum of the ids of all that are found, as fast as many can be found at once.
     fn batch(&self, keys: &[Self::Key]) -> u64 {
