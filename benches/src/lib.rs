@@ -3,5 +3,6 @@
 
 #[cfg(feature = "peers")]
 pub mod compare;
+pub mod counts;
 pub mod input;
 pub mod load;
