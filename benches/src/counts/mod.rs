@@ -39,7 +39,8 @@ rtm-counts: instructions and coherence events per operation, against committed l
   --file FILE       the figures and limits (benches/counts.tsv)
   --jobs N          runs at a time (the number of processors)
 
-Needs valgrind, librtm.so beside the program (cargo build --release -p rtm-ffi), and for --places binutils.
+Needs valgrind, for --places binutils, and librtm.so beside the program, as new as it: run
+cargo build --release -p rtm-ffi first, or the figures of C are those of an old library.
 A figure does not depend on the machine's load. It changes by a few per cent with the compiler, the C
 library and the processor's vector instructions; limits leave room for that.
 
