@@ -3,6 +3,7 @@
 
 #[cfg(feature = "peers")]
 pub mod compare;
+pub mod counts;
 pub mod hash;
 pub mod input;
 pub mod load;
