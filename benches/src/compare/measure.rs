@@ -18,6 +18,8 @@ pub(crate) struct Effort {
     pub(crate) repetitions: u32,
     pub(crate) millis: u64,
     pub(crate) seed: u64,
+    /// Whether the run as a whole is to be short.
+    pub(crate) quick: bool,
 }
 
 /// Keys for one timed call.
@@ -28,17 +30,21 @@ const HELD: usize = 1000;
 const RING: usize = 256;
 const TURN: usize = 64;
 
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn new(seed: u64) -> Self {
+        Random(seed << 8 | 1)
+    }
+
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 as usize % bound
     }
 
-    fn shuffle<T>(&mut self, all: &mut [T]) {
+    pub(super) fn shuffle<T>(&mut self, all: &mut [T]) {
         for last in (1..all.len()).rev() {
             all.swap(last, self.below(last + 1));
         }
@@ -46,7 +52,7 @@ impl Random {
 }
 
 /// Binds the calling thread to a processor.
-fn pin(processor: usize) {
+pub(super) fn pin(processor: usize) {
     // SAFETY: a set of processors is plain memory.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: writes to the set.
@@ -55,19 +61,20 @@ fn pin(processor: usize) {
     unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
 }
 
-/// Bytes of memory in use.
-fn resident() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages: f64 = text.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("a number");
-    pages * 4096.0
+/// Bytes of memory in use, counted page by page.
+pub(super) fn resident() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").expect("Linux");
+    let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).expect("what is resident");
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024.0
 }
 
-fn row(operation: &str, figure: f64) {
+pub(super) fn row(operation: &str, figure: f64) {
     println!("{operation}\t{figure:.3}");
 }
 
 /// Times `f`, which does so many operations at a call.
-fn time(effort: Effort, operation: &str, operations: usize, mut f: impl FnMut()) {
+pub(super) fn time(effort: Effort, operation: &str, operations: usize, mut f: impl FnMut()) {
     let begin = Instant::now();
     f();
     f();
@@ -198,13 +205,13 @@ impl<S: Seat> Churner<S> {
 }
 
 /// Ids of churners, far from all others.
-const FAR: u64 = 1 << 40;
+pub(super) const FAR: u64 = 1 << 40;
 
 /// Measures one table with so many entities.
 pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
     pin(0);
     let traits = T::TRAITS;
-    let mut random = Random(effort.seed << 8 | 1);
+    let mut random = Random::new(effort.seed);
     // Touched before memory is weighed.
     let mut ids: Vec<u64> = (0..count as u64).collect();
     random.shuffle(&mut ids);
@@ -313,8 +320,12 @@ pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
     });
 }
 
+/// Names of the shares that are told.
+pub(super) const TAIL: [(&str, f64); 5] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
+
 /// Single look-ups of a reader beside a churner, less what reading the clock costs: the time below which
-/// 50, 99 and 99.9 of a hundred stay, and the longest.
+/// shares of them stay, and the longest.
 fn tail<'t, T: Table>(
     effort: Effort,
     operation: &str,
@@ -350,7 +361,7 @@ fn tail<'t, T: Table>(
     });
     times.sort_unstable();
     let at = |share: f64| f64::from(times[(times.len() as f64 * share) as usize]);
-    for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+    for (name, share) in TAIL {
         row(&format!("{operation} {name}"), at(share));
     }
     row(&format!("{operation} max"), f64::from(*times.last().expect("some")));
