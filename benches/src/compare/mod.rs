@@ -10,6 +10,7 @@ mod memory;
 mod ours;
 mod page;
 mod peers;
+mod picture;
 mod plan;
 mod scaling;
 mod table;
@@ -295,15 +296,16 @@ fn report(options: &Options, figures: &Figures) -> i32 {
         sizes,
         weighed: plan::weighed(options),
         launches: options.launches(),
+        quick: options.quick,
     };
-    let files: [(_, &dyn Fn() -> String); 3] = [
-        (&options.json, &|| json(figures)),
-        (&options.report, &|| page::html(&shown)),
-        (&options.svg, &|| page::svg(&shown)),
+    let files = [
+        (&options.json, json(figures)),
+        (&options.report, page::html(&shown)),
+        (&options.svg, picture::svg(&shown)),
     ];
     for (path, text) in files {
         if let Some(path) = path
-            && let Err(error) = std::fs::write(path, text())
+            && let Err(error) = std::fs::write(path, text)
         {
             eprintln!("rtm-compare: cannot write {}: {error}", path.display());
             return 2;

@@ -155,11 +155,13 @@ pub fn run(options: Options) -> i32 {
     };
     let outcome = drive_load(&*drive, options, &identities);
     report::print(&outcome);
-    let files: [(_, fn(&Outcome) -> String); 2] =
-        [(&outcome.options.json, report::json), (&outcome.options.report, page::html)];
+    let files = [
+        (&outcome.options.json, report::json(&outcome)),
+        (&outcome.options.report, page::html(&outcome)),
+    ];
     for (path, text) in files {
         if let Some(path) = path
-            && let Err(error) = std::fs::write(path, text(&outcome))
+            && let Err(error) = std::fs::write(path, text)
         {
             eprintln!("rtm-load: cannot write {}: {error}", path.display());
             return 2;

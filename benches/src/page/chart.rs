@@ -189,7 +189,7 @@ pub fn bars_height(count: usize) -> f64 {
 /// Draws bars, `width` wide, without heading.
 pub fn draw_bars(out: &mut Markup, width: f64, bars: &[Bar]) {
     let names = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0) as f64;
-    let begin = (names * 6.2 + 8.0).min(width * 0.45);
+    let begin = (names * 6.9 + 8.0).min(width * 0.45);
     let most = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
     let least = bars.iter().map(|bar| bar.value).filter(|value| *value > 0.0).fold(most, f64::min);
     let values = bars.iter().flat_map(|bar| [bar.value, bar.most.min(bar.value * 2.0)]);
@@ -216,7 +216,9 @@ pub fn draw_bars(out: &mut Markup, width: f64, bars: &[Bar]) {
         let [from, to] = [bar.least, bar.most].map(|value| scale.at(value));
         if to - from > 1.5 {
             line(out, "whisker", [from, middle], [to, middle]);
-            for x in [from, to] {
+            // What is longer than the scale has no end.
+            let ends = [(from, true), (to, bar.most <= scale.values[1])];
+            for (x, _) in ends.into_iter().filter(|(_, shown)| *shown) {
                 line(out, "whisker", [x, middle - 3.0], [x, middle + 3.0]);
             }
         }
@@ -258,7 +260,7 @@ const COLOURS: usize = 6;
 pub fn curves(out: &mut Markup, heading: &str, note: &str, axes: &Axes<'_>, curves: &[Curve]) {
     let height = 220.0;
     let names = curves.iter().map(|curve| curve.name.chars().count()).max().unwrap_or(0) as f64;
-    let right = WIDTH - (names * 6.1 + 10.0).min(WIDTH * 0.36);
+    let right = WIDTH - (names * 6.9 + 10.0).min(WIDTH * 0.36);
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let across = |places: [f64; 2]| {
         let all = points().map(|point| point[0]).chain(axes.places.iter().map(|place| place.0));

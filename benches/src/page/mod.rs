@@ -259,7 +259,7 @@ pub(crate) mod tests {
     /// Style sheets are not escaped text to an HTML reader.
     #[test]
     fn style_needs_no_escape() {
-        assert!(![COLOURS, STYLE].concat().contains(['<', '>', '&']));
+        assert!(![COLOURS, STYLE].concat().contains(['<', '>', '&', '"', '\'']));
     }
 
     #[test]
