@@ -1,8 +1,8 @@
 //! rtm-compare: the registry beside its peers and the floor, in one run.
 //!
-//! This program runs itself for each table and size, one launch of all after another, so that whatever the
-//! machine does in a minute meets all of them; a figure is the median of its launches' medians. Then it
-//! prints the figures and what they say of each gate.
+//! This program runs itself for each table, size and part of what is measured, one launch of all after
+//! another, so that whatever the machine does in a minute meets all of them; a figure is the median of its
+//! launches' medians. Then it prints the figures and what they say of each gate, and draws them.
 
 mod gates;
 mod measure;

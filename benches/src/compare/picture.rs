@@ -15,7 +15,7 @@ const PANELS: [(&str, &str, bool); 6] = [
     ("stale", "refuse a stale handle, ns", false),
     ("reader beside churner", "look up while another thread churns, ns", false),
     ("pair, hot", "register and deregister, unique ids, ns", true),
-    ("two churners", "the same, two threads, ns", true),
+    ("two churners", "register and deregister, two threads, ns", true),
     ("bytes", "bytes for an entity of 128, with unique ids", true),
 ];
 /// Peers in a panel.
