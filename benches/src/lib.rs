@@ -1,5 +1,5 @@
-//! What the benchmark programs of rtm share: the input, the load driver, and the comparison
-//! with the peers (feature `peers`).
+//! What the benchmark programs of rtm share: the input, the load driver, the pages of
+//! figures, and the comparison with the peers (feature `peers`).
 
 #[cfg(feature = "peers")]
 pub mod compare;
@@ -7,3 +7,4 @@ pub mod counts;
 pub mod hash;
 pub mod input;
 pub mod load;
+pub mod page;

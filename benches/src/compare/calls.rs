@@ -19,11 +19,11 @@ pub(super) const INLINED: &str = "Rust, inlined";
 pub(super) const SHARED: &str = "C, shared library";
 const STATIC: &str = "C, static library";
 const LTO: &str = "C, cross-language LTO";
-const WAYS: [&str; 4] = [INLINED, SHARED, STATIC, LTO];
+pub(super) const WAYS: [&str; 4] = [INLINED, SHARED, STATIC, LTO];
 
 pub(super) const GET_INFO: &str = "RtmGetEntityInfo";
 pub(super) const BATCH: &str = "RtmxGetContexts of 1,000";
-const OPERATIONS: [&str; 9] = [
+pub(super) const OPERATIONS: [&str; 9] = [
     "a call alone",
     "RtmReleaseEntityInfo",
     GET_INFO,
@@ -117,7 +117,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 /// Runs a C program as a child.
 pub(super) fn command(path: &Path, count: usize, effort: Effort) -> Command {
     let mut command = Command::new(path);
-    let Effort { repetitions, millis, seed } = effort;
+    let Effort { repetitions, millis, seed, .. } = effort;
     command.args([count as u64, u64::from(repetitions), millis, seed].map(|n| n.to_string()));
     command
 }
@@ -209,7 +209,7 @@ pub(super) fn print(figures: &Figures, count: usize) {
         println!("\n  {operation}");
         let base = figures.get(count, operation, INLINED);
         for way in WAYS {
-            let Some(Figure { value, spread }) = figures.get(count, operation, way) else {
+            let Some(Figure { value, spread, .. }) = figures.get(count, operation, way) else {
                 continue;
             };
             let times =

@@ -18,6 +18,8 @@ pub(crate) struct Effort {
     pub(crate) repetitions: u32,
     pub(crate) millis: u64,
     pub(crate) seed: u64,
+    /// Whether the run as a whole is to be short.
+    pub(crate) quick: bool,
 }
 
 /// Keys for one timed call, or under one guard.
@@ -35,7 +37,7 @@ impl Random {
         Random(seed << 8 | 1)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -59,14 +61,15 @@ pub(super) fn pin(processor: usize) {
     unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
 }
 
-/// Bytes of memory in use.
-fn resident() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages: f64 = text.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("a number");
-    pages * 4096.0
+/// Bytes of memory in use, counted page by page.
+pub(super) fn resident() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").expect("Linux");
+    let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).expect("what is resident");
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024.0
 }
 
-fn row(operation: &str, figure: f64) {
+pub(super) fn row(operation: &str, figure: f64) {
     println!("{operation}\t{figure:.3}");
 }
 
@@ -183,7 +186,7 @@ impl<S: Seat> Churner<S> {
 }
 
 /// Ids of churners, far from all others.
-const FAR: u64 = 1 << 40;
+pub(super) const FAR: u64 = 1 << 40;
 
 /// Measures one table with so many entities.
 pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
@@ -200,6 +203,7 @@ pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
     let seat = table.seat();
     stale.iter_mut().zip(0..).for_each(|(place, id)| *place = Some(seat.insert(id)));
     row("fill", begin.elapsed().as_nanos() as f64 / count as f64);
+    seat.settle();
     row("bytes", (resident() - before) / count as f64);
     let mut stale: Vec<T::Key> = stale.into_iter().flatten().collect();
     let sum = (0..count as u64).sum();
@@ -308,8 +312,12 @@ pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
     time(effort, "pair, random", piece, || seat.replace(&mut keys, places.next()));
 }
 
+/// Names of the shares that are told.
+pub(super) const TAIL: [(&str, f64); 5] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
+
 /// Single look-ups of a reader beside a churner, less what reading the clock costs: the time below which
-/// 50, 99 and 99.9 of a hundred stay, and the longest.
+/// shares of them stay, and the longest.
 fn tail<'t, T: Table>(
     effort: Effort,
     operation: &str,
@@ -346,7 +354,7 @@ fn tail<'t, T: Table>(
     });
     times.sort_unstable();
     let at = |share: f64| f64::from(times[(times.len() as f64 * share) as usize]);
-    for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+    for (name, share) in TAIL {
         row(&format!("{operation} {name}"), at(share));
     }
     row(&format!("{operation} max"), f64::from(*times.last().expect("some")));

@@ -1,20 +1,27 @@
 //! rtm-compare: the registry beside its peers and the floor, in one run.
 //!
-//! This program runs itself for each table and size, one launch of all after another, so that whatever the
-//! machine does in a minute meets all of them; a figure is the median of its launches' medians. Then it
-//! prints the figures and what they say of each gate.
+//! This program runs itself for each table, size and part of what is measured, one launch of all after
+//! another, so that whatever the machine does in a minute meets all of them; a figure is the median of its
+//! launches' medians. Then it prints the figures and what they say of each gate, and draws them.
 
 #[cfg(feature = "c-peers")]
 mod c_peers;
 mod calls;
 mod gates;
 mod measure;
+mod memory;
 mod ours;
+mod page;
 mod peers;
+mod picture;
+mod plan;
+mod scaling;
 mod table;
 
+use crate::page::machine::Machine;
 use indicatif::{ProgressBar, ProgressStyle};
-use measure::{Effort, measure};
+use measure::Effort;
+use plan::Part;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -31,6 +38,8 @@ usage: rtm-compare [OPTIONS]
   --launches N   launches of each table (default 4; quick: 1)
   --small        only tables of 1,000 entities
   --json FILE    write the figures there too
+  --report FILE  a page (HTML) of all figures with charts
+  --svg FILE     one picture of the operations that matter most
   --help         this text
 
 Times are ns per operation, memory is bytes per entity. A figure is the median over launches; in
@@ -40,14 +49,22 @@ not run.
 ";
 
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     quick: bool,
-    launches: Option<u32>,
+    launches: Option<u64>,
     small: bool,
     json: Option<PathBuf>,
+    report: Option<PathBuf>,
+    svg: Option<PathBuf>,
     /// Measure one table, for the program that started this one.
-    child: Option<(String, usize, u64)>,
+    child: Option<(Part, String, usize, u64)>,
+}
+
+impl Options {
+    fn launches(&self) -> u64 {
+        self.launches.unwrap_or(if self.quick { 1 } else { 4 })
+    }
 }
 
 /// Reads the command line; `None` asks for help.
@@ -56,20 +73,23 @@ pub struct Options {
 /// What is wrong with it.
 pub fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     use lexopt::prelude::*;
-    let mut options =
-        Options { quick: false, launches: None, small: false, json: None, child: None };
+    let mut options = Options::default();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("quick") => options.quick = true,
             Long("small") => options.small = true,
             Long("launches") => {
-                let launches: u32 = parser.value()?.parse()?;
+                let launches: u64 = parser.value()?.parse()?;
                 options.launches = Some(launches.max(1));
             }
             Long("json") => options.json = Some(parser.value()?.into()),
+            Long("report") => options.report = Some(parser.value()?.into()),
+            Long("svg") => options.svg = Some(parser.value()?.into()),
             Long("child") => {
+                let part = Part::named(&parser.value()?.string()?).ok_or("no such part")?;
                 let name = parser.value()?.string()?;
-                options.child = Some((name, parser.value()?.parse()?, parser.value()?.parse()?));
+                let count = parser.value()?.parse()?;
+                options.child = Some((part, name, count, parser.value()?.parse()?));
             }
             Long("help") => return Ok(None),
             other => return Err(other.unexpected()),
@@ -78,7 +98,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Erro
     Ok(Some(options))
 }
 
-type Measure = fn(usize, Effort);
+type Measure = fn(Part, usize, Effort);
 
 /// Every table, ours first.
 const TABLES: &[(&str, Traits, Measure)] = &[
@@ -105,7 +125,7 @@ const TABLES: &[(&str, Traits, Measure)] = &[
 ];
 
 const fn entry<T: Table>() -> (&'static str, Traits, Measure) {
-    (T::NAME, T::TRAITS, measure::<T>)
+    (T::NAME, T::TRAITS, |part, count, effort| part.measure::<T>(count, effort))
 }
 
 /// A figure, and how far the launches lie apart, as a share of it.
@@ -113,6 +133,18 @@ const fn entry<T: Table>() -> (&'static str, Traits, Measure) {
 struct Figure {
     value: f64,
     spread: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Figure {
+    /// Of several, which are not none.
+    fn of(mut all: Vec<f64>) -> Figure {
+        let value = median(&mut all);
+        let (least, most) = (all[0], all[all.len() - 1]);
+        let spread = if value == 0.0 { 0.0 } else { (most - least) / value };
+        Figure { value, spread, least, most }
+    }
 }
 
 /// By size, operation and table.
@@ -139,12 +171,14 @@ pub fn run(options: &Options) -> i32 {
         repetitions: if options.quick { 3 } else { 7 },
         millis: if options.quick { 5 } else { 30 },
         seed: 0,
+        quick: options.quick,
     };
-    if let Some((name, count, seed)) = &options.child {
-        let others = TABLES.iter().map(|(name, _, run)| (*name, *run));
-        let mut all = others.chain([(calls::INLINED, calls::measure as Measure)]);
+    if let Some((part, name, count, seed)) = &options.child {
+        // The inlined calls are ours.
+        let inlined = (calls::INLINED, TABLES[0].2);
+        let mut all = TABLES.iter().map(|(name, _, run)| (*name, *run)).chain([inlined]);
         let Some((_, run)) = all.find(|(known, _)| known == name) else { return 2 };
-        run(*count, Effort { seed: *seed, ..effort });
+        run(*part, *count, Effort { seed: *seed, ..effort });
         // Some peers run at exit what may not outlive them.
         // SAFETY: ends the process; everything has been printed.
         unsafe { libc::_exit(i32::from(std::io::Write::flush(&mut std::io::stdout()).is_err())) };
@@ -160,65 +194,55 @@ pub fn run(options: &Options) -> i32 {
 
 /// Runs all launches.
 fn collect(options: &Options, effort: Effort) -> Result<Figures, String> {
-    let launches = options.launches.unwrap_or(if options.quick { 1 } else { 4 });
-    let sizes: &[usize] = if options.small { &[1_000] } else { &[1_000, 1_000_000] };
+    let launches = options.launches();
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let programs = calls::build(&program, options.quick)?;
     programs.missing.iter().for_each(|why| eprintln!("rtm-compare: not measured: {why}"));
-    // What is launched: this program for a table, or another. The calls are compared with each other, by
-    // gates with little room: several times if there is one launch.
-    let mut all: Vec<_> = TABLES.iter().map(|(name, ..)| (*name, None)).collect();
-    for _ in 0..if launches == 1 { 3 } else { 1 } {
-        all.push((calls::INLINED, None));
-        all.extend(programs.built.iter().map(|(name, path)| (*name, Some(path))));
-    }
-    let bar = ProgressBar::new(u64::from(launches) * (sizes.len() * all.len()) as u64);
-    let style = ProgressStyle::with_template("{msg:50} [{bar:30}] {pos}/{len}");
+    let ways: Vec<_> = programs.built.iter().map(|(name, _)| *name).collect();
+    let plans: Vec<_> = (0..launches).map(|number| plan::launch(options, number, &ways)).collect();
+    let bar = ProgressBar::new(plans.iter().map(|jobs| jobs.len() as u64).sum());
+    let style = ProgressStyle::with_template("{msg:60} [{bar:30}] {pos}/{len}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
     let mut medians: BTreeMap<(usize, String, &'static str), Vec<f64>> = BTreeMap::new();
-    for launch in 0..launches {
-        for count in sizes {
-            for (name, other) in all.iter().copied() {
-                bar.set_message(format!("launch {}, {count} entities, {name}", launch + 1));
-                let seed = u64::from(launch) + 1;
-                let mut command = match other {
-                    Some(path) => calls::command(path, *count, Effort { seed, ..effort }),
-                    None => Command::new(&program),
-                };
-                if other.is_none() {
-                    command.args(options.quick.then_some("--quick"));
-                    command.args(["--child", name, &count.to_string(), &seed.to_string()]);
-                }
-                let output = command.output().map_err(|error| error.to_string())?;
-                if !output.status.success() {
-                    let text = String::from_utf8_lossy(&output.stderr);
-                    return Err(format!("{name}, {count} entities: {}\n{text}", output.status));
-                }
-                let mut rows: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-                for line in String::from_utf8_lossy(&output.stdout).lines() {
-                    let row = line.split_once('\t');
-                    let row = row.and_then(|(name, figure)| Some((name, figure.parse().ok()?)));
-                    let (operation, figure) = row.ok_or_else(|| format!("{name}: {line}"))?;
-                    rows.entry(operation.to_owned()).or_default().push(figure);
-                }
-                for (operation, mut figures) in rows {
-                    let all = medians.entry((*count, operation, name)).or_default();
-                    match launches {
-                        1 => all.extend(figures),
-                        _ => all.push(median(&mut figures)),
-                    }
-                }
-                bar.inc(1);
+    for (launch, (part, count, name)) in plans
+        .into_iter()
+        .zip(1..)
+        .flat_map(|(jobs, launch)| jobs.into_iter().map(move |job| (launch, job)))
+    {
+        bar.set_message(format!("launch {launch}, {}, {count} entities, {name}", part.name()));
+        let mut command = match programs.built.iter().find(|(known, _)| *known == name) {
+            Some((_, path)) => calls::command(path, count, Effort { seed: launch, ..effort }),
+            None => {
+                let mut command = Command::new(&program);
+                command.args(options.quick.then_some("--quick"));
+                command.args(["--child", part.name(), name]);
+                command.args([count.to_string(), launch.to_string()]);
+                command
+            }
+        };
+        let output = command.output().map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            let (part, text) = (part.name(), String::from_utf8_lossy(&output.stderr));
+            return Err(format!("{part}, {name}, {count} entities: {}\n{text}", output.status));
+        }
+        let mut rows: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let row = line.split_once('\t');
+            let row = row.and_then(|(name, figure)| Some((name, figure.parse().ok()?)));
+            let (operation, figure) = row.ok_or_else(|| format!("{name}: {line}"))?;
+            rows.entry(operation.to_owned()).or_default().push(figure);
+        }
+        for (operation, mut figures) in rows {
+            let all = medians.entry((count, operation, name)).or_default();
+            match part.is_in_each_launch() && launches > 1 {
+                true => all.push(median(&mut figures)),
+                false => all.extend(figures),
             }
         }
+        bar.inc(1);
     }
     bar.finish_and_clear();
-    let figure = |mut all: Vec<f64>| {
-        let value = median(&mut all);
-        let apart = all.last().zip(all.first()).map_or(0.0, |(most, least)| most - least);
-        Figure { value, spread: if value == 0.0 { 0.0 } else { apart / value } }
-    };
-    Ok(Figures(medians.into_iter().map(|(key, all)| (key, figure(all))).collect()))
+    Ok(Figures(medians.into_iter().map(|(key, all)| (key, Figure::of(all))).collect()))
 }
 
 const COLUMNS: [&str; 12] = [
@@ -236,31 +260,51 @@ const COLUMNS: [&str; 12] = [
     "bytes",
 ];
 
+/// Prints what there is of these operations.
+fn print_rows<'o>(
+    figures: &Figures,
+    count: usize,
+    operations: impl IntoIterator<Item = &'o str>,
+    tables: &[(&'static str, Traits, Measure)],
+) {
+    for operation in operations {
+        let mut head = Some(operation);
+        for (name, ..) in tables {
+            let Some(figure) = figures.get(count, operation, name) else { continue };
+            let wrong = figures.get(count, "stale accepted", name);
+            let wrong = wrong.is_some_and(|wrong| wrong.value != 0.0);
+            let note = if wrong { "  accepts stale keys" } else { "" };
+            head.take().into_iter().for_each(|head| println!("\n  {head}"));
+            println!("    {name:36} {:10.2} ({:4.2}){note}", figure.value, figure.spread);
+        }
+    }
+}
+
 /// Prints everything; the exit code.
 fn report(options: &Options, figures: &Figures) -> i32 {
-    let sizes: &[usize] = if options.small { &[1_000] } else { &[1_000, 1_000_000] };
+    let sizes = plan::sizes(options);
     for count in sizes {
         println!("\n{count} entities of 128 bytes");
-        for operation in COLUMNS {
-            println!("\n  {operation}");
-            for (name, ..) in TABLES.iter().copied() {
-                let Some(Figure { value, spread }) = figures.get(*count, operation, name) else {
-                    continue;
-                };
-                let wrong = figures.get(*count, "stale accepted", name);
-                let wrong = wrong.is_some_and(|wrong| wrong.value != 0.0);
-                let note = if wrong { "  accepts stale keys" } else { "" };
-                println!("    {name:36} {value:10.2} ({spread:4.2}){note}");
-            }
-        }
+        print_rows(figures, *count, COLUMNS, TABLES);
         println!("\n  rtm only");
         for operation in gates::OURS {
-            if let Some(Figure { value, spread }) = figures.get(*count, operation, TABLES[0].0) {
+            if let Some(Figure { value, spread, .. }) = figures.get(*count, operation, TABLES[0].0)
+            {
                 println!("    {operation:36} {value:10.2} ({spread:4.2})");
             }
         }
         calls::print(figures, *count);
     }
+    for count in plan::weighed(options) {
+        println!("\nmemory, {count} entities of 128 bytes");
+        let all = memory::GROWN.into_iter().chain(memory::CHURNED).chain(memory::STUCK);
+        print_rows(figures, *count, all, TABLES);
+    }
+    println!("\nmany threads, 1000 entities");
+    let threads = scaling::THREADS;
+    let rows = threads.map(scaling::throughput).into_iter();
+    let rows = rows.chain(threads.map(scaling::refusals)).chain(scaling::IDLE.map(scaling::beside));
+    print_rows(figures, 1_000, rows.collect::<Vec<_>>().iter().map(String::as_str), TABLES);
     let gates = gates::judge(figures, sizes);
     println!("\ngates (figure against limit)");
     let mut missed = 0;
@@ -269,11 +313,27 @@ fn report(options: &Options, figures: &Figures) -> i32 {
         missed += i32::from(gate.is_missed());
     }
     gates::NOT_MEASURED.iter().for_each(|gate| println!("  not measured yet  {gate}"));
-    if let Some(path) = &options.json
-        && let Err(error) = std::fs::write(path, json(figures))
-    {
-        eprintln!("rtm-compare: cannot write {}: {error}", path.display());
-        return 2;
+    let shown = page::Shown {
+        figures,
+        gates: &gates,
+        machine: &Machine::here(),
+        sizes,
+        weighed: plan::weighed(options),
+        launches: options.launches(),
+        quick: options.quick,
+    };
+    let files = [
+        (&options.json, json(figures)),
+        (&options.report, page::html(&shown)),
+        (&options.svg, picture::svg(&shown)),
+    ];
+    for (path, text) in files {
+        if let Some(path) = path
+            && let Err(error) = std::fs::write(path, text)
+        {
+            eprintln!("rtm-compare: cannot write {}: {error}", path.display());
+            return 2;
+        }
     }
     i32::from(missed != 0)
 }
@@ -283,7 +343,7 @@ fn json(figures: &Figures) -> String {
     let mut text = String::from("[\n");
     for (index, ((count, operation, name), figure)) in figures.0.iter().enumerate() {
         let comma = if index == 0 { "" } else { ",\n" };
-        let Figure { value, spread } = figure;
+        let Figure { value, spread, .. } = figure;
         let _ = write!(
             text,
             "{comma}{{\"entities\": {count}, \"operation\": {operation:?}, \"table\": {name:?}, \

@@ -2,10 +2,16 @@
 
 use super::table::{Entity, Payload, Seat, Table, Traits};
 use rtm_core::{
-    AddressFamily, DropBy, EntityInfo, Guard, Handle, Participant, Registry, Settings, TableKey,
+    AddressFamily, DropBy, EntityInfo, Guard, Handle, Limits, Participant, Refusal, RegisterError,
+    Registry, Settings, TableKey,
 };
 
 const TABLE: TableKey = TableKey { instance: 0, family: AddressFamily::Inet };
+
+/// The departures that may wait for readers.
+pub(super) fn backlog() -> u64 {
+    Limits::default().backlog
+}
 
 pub(crate) struct Rtm(Registry<Payload>);
 
@@ -34,9 +40,15 @@ impl Seat for Participant<'_, Payload> {
 
     #[inline(always)]
     fn insert(&self, id: u64) -> Handle {
+        self.try_insert(id).expect("nobody is stuck")
+    }
+
+    #[inline(always)]
+    fn try_insert(&self, id: u64) -> Option<Handle> {
         let info = EntityInfo { table: TABLE, id };
         match self.register_handle(info, [id; 14], DropBy::Writers) {
-            Ok(handle) => handle,
+            Ok(handle) => Some(handle),
+            Err(RegisterError { refusal: Refusal::Backlog, .. }) => None,
             Err(error) => panic!("not registered: {}", error.refusal),
         }
     }

@@ -59,6 +59,10 @@ pub(crate) trait Seat {
         Self: 's;
 
     fn insert(&self, id: u64) -> Self::Key;
+    /// `None` if the table has to refuse for now.
+    fn try_insert(&self, id: u64) -> Option<Self::Key> {
+        Some(self.insert(id))
+    }
     fn remove(&self, key: Self::Key) -> bool;
     /// Finds an entity under a guard of the look-up's own and reads a word of its payload, which is its id.
     fn get(&self, key: Self::Key) -> Option<u64>;

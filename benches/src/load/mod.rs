@@ -11,6 +11,7 @@
 
 mod layout;
 pub mod options;
+mod page;
 mod report;
 mod via_c;
 mod via_rust;
@@ -71,6 +72,23 @@ pub(crate) struct Figures {
     pub(crate) event_threads: u64,
 }
 
+/// What is shown while it runs.
+pub(crate) const RATES: [&str; 5] =
+    ["lookups", "re-registrations", "listed", "events", "invocations"];
+
+/// A moment of the run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moment {
+    /// Since it began.
+    pub(crate) seconds: f64,
+    /// Millions per second since the moment before, in the order of [`RATES`].
+    pub(crate) rates: [f64; RATES.len()],
+    /// Entities that wait for their grace period.
+    pub(crate) retired: u64,
+    /// Of the library.
+    pub(crate) bytes: u64,
+}
+
 /// Everything measured in a run.
 pub(crate) struct Outcome {
     pub(crate) options: Options,
@@ -79,6 +97,8 @@ pub(crate) struct Outcome {
     pub(crate) run_seconds: f64,
     pub(crate) full: Figures,
     pub(crate) last: Figures,
+    /// What was seen while it ran.
+    pub(crate) moments: Vec<Moment>,
     pub(crate) workers: Vec<Box<Worker>>,
     pub(crate) refused: u64,
     pub(crate) created: u64,
@@ -135,11 +155,17 @@ pub fn run(options: Options) -> i32 {
     };
     let outcome = drive_load(&*drive, options, &identities);
     report::print(&outcome);
-    if let Some(path) = &outcome.options.json
-        && let Err(error) = std::fs::write(path, report::json(&outcome))
-    {
-        eprintln!("rtm-load: cannot write {}: {error}", path.display());
-        return 2;
+    let files = [
+        (&outcome.options.json, report::json(&outcome)),
+        (&outcome.options.report, page::html(&outcome)),
+    ];
+    for (path, text) in files {
+        if let Some(path) = path
+            && let Err(error) = std::fs::write(path, text)
+        {
+            eprintln!("rtm-load: cannot write {}: {error}", path.display());
+            return 2;
+        }
     }
     i32::from(outcome.violation.is_some())
 }
@@ -250,9 +276,10 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
         .map(|(n, role)| (role, Worker::new(&shared, n as u32 + 1, options.seed)))
         .collect();
     let watchdog = Watchdog::default();
-    let (run_seconds, last, created, refused) = std::thread::scope(|scope| {
+    let (run_seconds, moments, last, created, refused) = std::thread::scope(|scope| {
         scope.spawn(|| watchdog.watch(&shared));
-        let run_seconds = run_threads(drive, &shared, &options, &tallies, &watchdog, &mut running);
+        let (run_seconds, moments) =
+            run_threads(drive, &shared, &options, &tallies, &watchdog, &mut running);
         workers.extend(running.into_iter().map(|(_, worker)| worker));
         let created = workers.iter().map(|worker| worker.created).sum();
         let refused = workers.iter().map(|worker| worker.refused).sum();
@@ -260,7 +287,7 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
         watchdog.begin("everything was deregistered and cleaned up");
         drive.finish(&mut workers[0], created);
         watchdog.end();
-        (run_seconds, last, created, refused)
+        (run_seconds, moments, last, created, refused)
     });
     let sum = |of: fn(&Tally) -> &AtomicU64| -> u64 {
         tallies.iter().map(|tally| of(tally).load(Ordering::Relaxed)).sum()
@@ -276,6 +303,7 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
         run_seconds,
         full,
         last,
+        moments,
         workers,
         refused,
         created,
@@ -286,7 +314,7 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
     }
 }
 
-/// Lets the threads work, and the listeners hear the rest. How long they worked.
+/// Lets the threads work, and the listeners hear the rest. How long they worked, and what was seen.
 fn run_threads(
     drive: &dyn Drive,
     shared: &Shared,
@@ -294,7 +322,7 @@ fn run_threads(
     tallies: &[Tally],
     watchdog: &Watchdog,
     running: &mut [(Role, Box<Worker>)],
-) -> f64 {
+) -> (f64, Vec<Moment>) {
     let begin = Instant::now();
     std::thread::scope(|scope| {
         let mut views: Vec<&[AtomicU64; KINDS.len()]> = Vec::new();
@@ -308,7 +336,7 @@ fn run_threads(
                 threads.push(thread);
             }
         }
-        watch(drive, shared, options, &views, tallies, begin);
+        let moments = watch(drive, shared, options, &views, tallies, begin);
         shared.stop.store(1, Ordering::Relaxed);
         watchdog.begin("all threads had ended");
         for thread in threads {
@@ -317,7 +345,7 @@ fn run_threads(
         let run_seconds = begin.elapsed().as_secs_f64();
         shared.quiet.store(1, Ordering::Release);
         watchdog.begin("all listeners had been told everything");
-        run_seconds
+        (run_seconds, moments)
     })
 }
 
@@ -370,7 +398,7 @@ impl Watchdog {
     }
 }
 
-/// Shows live rates until the time is over or something is wrong.
+/// Shows live rates until the time is over or something is wrong; keeps them.
 fn watch(
     drive: &dyn Drive,
     shared: &Shared,
@@ -378,7 +406,7 @@ fn watch(
     views: &[&[AtomicU64; KINDS.len()]],
     tallies: &[Tally],
     begin: Instant,
-) {
+) -> Vec<Moment> {
     let end = Duration::from_secs_f64(options.seconds);
     let bar = bar(end.as_millis() as u64, "[{bar:30}] {msg}");
     let sum = |kinds: &[usize]| -> u64 {
@@ -387,34 +415,33 @@ fn watch(
         };
         views.iter().map(of).sum()
     };
-    let mut before = (Instant::now(), 0, 0, 0, 0, 0);
+    let mut moments = Vec::new();
+    let mut before = (begin, [0; RATES.len()]);
     while begin.elapsed() < end && shared.stop.load(Ordering::Relaxed) == 0 {
         std::thread::sleep(Duration::from_millis(200).min(end.saturating_sub(begin.elapsed())));
-        let now = (
-            Instant::now(),
+        let counts = [
             sum(&[LOOKUP, HELD, BATCH, INFO, STALE]),
             sum(&[DEREGISTER, RUNDOWN]),
             sum(&[ENUMERATE]),
             tallies.iter().map(|tally| tally.told.load(Ordering::Relaxed)).sum(),
             sum(&[INVOKE]),
-        );
-        let rate = |new: u64, old: u64| {
-            (new - old) as f64 / now.0.duration_since(before.0).as_secs_f64().max(1e-9) / 1e6
-        };
-        let figures = drive.figures();
+        ];
+        let now = (Instant::now(), counts);
+        let passed = now.0.duration_since(before.0).as_secs_f64().max(1e-9);
+        let rates =
+            std::array::from_fn(|kind| (now.1[kind] - before.1[kind]) as f64 / passed / 1e6);
+        let Figures { retired, bytes, .. } = drive.figures();
+        let moment = Moment { seconds: begin.elapsed().as_secs_f64(), rates, retired, bytes };
         bar.set_position(begin.elapsed().as_millis() as u64);
+        let [lookups, registrations, listed, events, invocations] = rates;
         bar.set_message(format!(
-            "{:>4.0} s  M/s: {:6.1} lookups  {:5.2} re-registrations  {:5.1} listed  {:5.2} events  \
-             {:5.2} invocations  backlog {}",
-            begin.elapsed().as_secs_f64(),
-            rate(now.1, before.1),
-            rate(now.2, before.2),
-            rate(now.3, before.3),
-            rate(now.4, before.4),
-            rate(now.5, before.5),
-            figures.retired,
+            "{:>4.0} s  M/s: {lookups:6.1} lookups  {registrations:5.2} re-registrations  \
+             {listed:5.1} listed  {events:5.2} events  {invocations:5.2} invocations  backlog {retired}",
+            moment.seconds,
         ));
+        moments.push(moment);
         before = now;
     }
     bar.finish_and_clear();
+    moments
 }

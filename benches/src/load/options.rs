@@ -28,6 +28,7 @@ usage: rtm-load [OPTIONS]
                     (default: the Internet's 91,065 origin AS, built in)
   --seed N          for the random choices (default 1)
   --json FILE       write the figures there too
+  --report FILE     a page (HTML) of the run with charts
   --help            this text
 
 Exit code: 0 all checks passed, 1 a check failed, 2 it could not run.
@@ -85,6 +86,8 @@ pub struct Options {
     pub input: Vec<PathBuf>,
     /// Where the figures go.
     pub json: Option<PathBuf>,
+    /// Where the page goes.
+    pub report: Option<PathBuf>,
 }
 
 /// What the command line asks for.
@@ -118,6 +121,7 @@ fn parse_inner(mut arguments: lexopt::Parser) -> Result<Asked, lexopt::Error> {
         via: Via::C,
         input: Vec::new(),
         json: None,
+        report: None,
     };
     let mut library = None;
     while let Some(argument) = arguments.next()? {
@@ -133,6 +137,7 @@ fn parse_inner(mut arguments: lexopt::Parser) -> Result<Asked, lexopt::Error> {
             Long("seed") => options.seed = arguments.value()?.parse()?,
             Long("input") => options.input.push(arguments.value()?.into()),
             Long("json") => options.json = Some(arguments.value()?.into()),
+            Long("report") => options.report = Some(PathBuf::from(arguments.value()?)),
             Long("library") => library = Some(PathBuf::from(arguments.value()?)),
             Long("via") => {
                 options.via = match arguments.value()?.string()?.as_str() {

@@ -2,19 +2,20 @@
 
 use super::Outcome;
 use super::layout::{BUCKETS, INVOKE, KINDS, RUNDOWN, STEPS, Worker};
+use crate::page::grouped;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 /// One line of the table.
-struct Row {
-    name: &'static str,
-    operations: u64,
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) operations: u64,
     /// Mean over whole blocks of operations, or over samples where there are no blocks.
-    mean_ns: Option<f64>,
+    pub(super) mean_ns: Option<f64>,
     /// p50, p99, p99.9 of single operations, the clock's own cost taken off.
     quantiles: Option<[f64; 3]>,
-    max_ns: u64,
-    samples: u64,
+    pub(super) max_ns: u64,
+    pub(super) samples: u64,
 }
 
 /// The middle of a bucket, ns.
@@ -27,7 +28,7 @@ fn value_of(bucket: usize) -> f64 {
     (STEPS + step) as f64 * width + width / 2.0
 }
 
-fn quantile(histogram: &[u64; BUCKETS], total: u64, q: f64) -> f64 {
+pub(super) fn quantile(histogram: &[u64; BUCKETS], total: u64, q: f64) -> f64 {
     let rank = (q * total as f64).ceil().max(1.0) as u64;
     let mut seen = 0;
     for (bucket, count) in histogram.iter().enumerate() {
@@ -39,17 +40,25 @@ fn quantile(histogram: &[u64; BUCKETS], total: u64, q: f64) -> f64 {
     0.0
 }
 
-fn row(workers: &[Box<Worker>], kind: usize) -> Row {
+/// Samples of all workers.
+pub(super) fn histogram(workers: &[Box<Worker>], kind: usize) -> [u64; BUCKETS] {
     let mut histogram = [0_u64; BUCKETS];
+    for worker in workers {
+        for (sum, count) in histogram.iter_mut().zip(&worker.histogram[kind]) {
+            *sum += count;
+        }
+    }
+    histogram
+}
+
+pub(super) fn row(workers: &[Box<Worker>], kind: usize) -> Row {
+    let histogram = histogram(workers, kind);
     let (mut operations, mut ns, mut ops, mut max_ns) = (0, 0, 0, 0);
     for worker in workers {
         operations += worker.operations[kind].load(Ordering::Relaxed);
         ns += worker.block_ns[kind];
         ops += worker.block_ops[kind];
         max_ns = max_ns.max(worker.max_ns[kind]);
-        for (sum, count) in histogram.iter_mut().zip(&worker.histogram[kind]) {
-            *sum += count;
-        }
     }
     let samples: u64 = histogram.iter().sum();
     let sampled_mean = || {
@@ -65,19 +74,6 @@ fn row(workers: &[Box<Worker>], kind: usize) -> Row {
         max_ns,
         samples,
     }
-}
-
-/// A number with its thousands apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place != 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn ns(value: Option<f64>) -> String {
@@ -252,10 +248,5 @@ mod tests {
             [0.5, 0.98, 0.99, 1.0].map(|q| quantile(&histogram, 100, q) as u64),
             [3, 3, 7, 9]
         );
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }
