@@ -17,6 +17,7 @@
 //! blocks for running client code only.
 
 use crate::code::{self, Code, Part};
+use crate::entity::EntityPlain;
 use crate::error::DeregisterError;
 use crate::handle::{Config, Handle, Token};
 use crate::journal::Note;
@@ -39,9 +40,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     ) -> Result<(), DeregisterError> {
         let (token, plain) = self.departing(handle)?;
         if plain.code {
-            return self.run_down(local, token, plain.info);
+            return self.run_down(local, token, plain);
         }
-        self.deregister_plain(local, token, plain.info)
+        self.deregister_plain(local, token, plain)
     }
 
     /// Deregisters without waiting.
@@ -52,7 +53,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     ) -> Result<(), DeregisterError> {
         let (token, plain) = self.departing(handle)?;
         if !plain.code {
-            return self.deregister_plain(local, token, plain.info);
+            return self.deregister_plain(local, token, plain);
         }
         let code = self.withdraw_with_code(local, token, plain.info)?;
         self.count_in(local, code);
@@ -65,10 +66,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         Ok(())
     }
 
-    fn departing(
-        &self,
-        handle: Handle,
-    ) -> Result<(Token, crate::entity::EntityPlain), DeregisterError> {
+    fn departing(&self, handle: Handle) -> Result<(Token, EntityPlain), DeregisterError> {
         let token = self.slab.open(handle).ok_or(DeregisterError::InvalidHandle)?;
         match self.slab.copy(token) {
             Some((plain, true)) => Ok((token, plain)),
@@ -80,11 +78,11 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         &self,
         local: &Local<Member>,
         token: Token,
-        info: EntityInfo,
+        plain: EntityPlain,
     ) -> Result<(), DeregisterError> {
-        let table = self.table_of(local, info);
+        let table = self.table_of(local, plain.info);
         let gone = self.withdraw(local, table, token).ok_or(DeregisterError::InvalidHandle)?;
-        self.give_up(local, table, token, info);
+        self.give_up(local, table, token, plain);
         self.slab.retire(local, gone.slot, gone.plain.deferred, gone.references);
         self.process_own(local);
         Ok(())
@@ -95,8 +93,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         &self,
         local: &Local<Member>,
         token: Token,
-        info: EntityInfo,
+        plain: EntityPlain,
     ) -> Result<(), DeregisterError> {
+        let info = plain.info;
         let (me, shared) = (thread_token(), local.shared());
         local.record().state.frames.adopt();
         let forbids = |frame: &code::Frame| {
@@ -125,7 +124,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
         drop(wait);
         let table = self.table_of(local, info);
-        self.give_up(local, table, token, info);
+        self.give_up(local, table, token, plain);
         if own {
             code.gone.store(true, Ordering::Relaxed);
             self.count_in(local, code);
@@ -144,7 +143,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         local: &Local<Member>,
         table: &Table<C>,
         token: Token,
-    ) -> Option<Unpublished<crate::entity::EntityPlain>> {
+    ) -> Option<Unpublished<EntityPlain>> {
         // A hint, so that whoever has been told of the entity finds it described throughout.
         let told = table.audience.hint();
         let gone = self.slab.unpublish(token, told)?;
@@ -202,11 +201,11 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     }
 
     /// Gives up the id and the credit.
-    fn give_up(&self, local: &Local<Member>, table: &Table<C>, token: Token, info: EntityInfo) {
-        if !active(Mutant::GivenUpBeforeTold) {
-            table.index.remove(local, &local.pin(), info.id, token);
+    fn give_up(&self, local: &Local<Member>, table: &Table<C>, token: Token, plain: EntityPlain) {
+        if C::UNIQUE_IDS && !active(Mutant::GivenUpBeforeTold) {
+            table.index.remove(local, &local.pin(), plain.info.id, token);
         }
-        self.credits.give(local, C::CREDIT_BATCH);
+        self.credits.give(local, C::CREDIT_BATCH, plain.charged);
         bump(&local.record().state.deregistered, 1);
     }
 
@@ -230,7 +229,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let plain = self.slab.slot(token).plain();
         let code = self.slab.attachments.get(token.slot()).expect("not given up yet");
         if !code.gone.load(Ordering::Relaxed) || active(Mutant::GoneForgotten) {
-            self.give_up(local, self.table_of(local, plain.info), token, plain.info);
+            self.give_up(local, self.table_of(local, plain.info), token, plain);
         }
         let phase = code.phase.load(Ordering::Relaxed);
         let carrier = code.take_carrier().expect("completed once");

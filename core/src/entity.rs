@@ -1,6 +1,7 @@
 //! What an entity is: its plain information, and the address families it can belong to.
 
 use crate::code::Code;
+use crate::limits::Charged;
 use crate::slab::Fixed;
 use crate::sync::{AtomicU32, Ordering};
 
@@ -49,7 +50,7 @@ pub struct EntityInfo {
 /// [`EntityInfo`] in a slot, with the flag that says who drops the payload.
 #[derive(Default)]
 pub(crate) struct EntityFixed {
-    /// Instance in the high half; family, [`DEFERRED`] and [`CODE`] in the low one.
+    /// Instance in the high half; family, [`DEFERRED`], [`CODE`] and [`CHARGED`] in the low one.
     place: AtomicU32,
     // Two halves, so that together with the slot's link this takes 16 bytes.
     id_low: AtomicU32,
@@ -58,6 +59,7 @@ pub(crate) struct EntityFixed {
 
 const DEFERRED: u32 = 1 << 15;
 const CODE: u32 = 1 << 14;
+const CHARGED: u32 = 1 << 13;
 
 /// What a slot of the registry says about its entity.
 #[derive(Clone, Copy)]
@@ -66,6 +68,8 @@ pub(crate) struct EntityPlain {
     pub(crate) deferred: bool,
     /// It has client code, attached to its slot.
     pub(crate) code: bool,
+    /// A credit was taken for it.
+    pub(crate) charged: Charged,
 }
 
 // SAFETY: all bytes zero is the default: three zero atomics.
@@ -79,20 +83,26 @@ unsafe impl Fixed for EntityFixed {
         let low = self.id_low.load(Ordering::Relaxed);
         let high = self.id_high.load(Ordering::Relaxed);
         // A copy that is going to be thrown away may hold anything, so this is total.
-        let family = if place & (CODE - 1) == AddressFamily::Inet6 as u32 {
+        let family = if place & (CHARGED - 1) == AddressFamily::Inet6 as u32 {
             AddressFamily::Inet6
         } else {
             AddressFamily::Inet
         };
         let table = TableKey { instance: (place >> 16) as u16, family };
         let info = EntityInfo { table, id: u64::from(high) << 32 | u64::from(low) };
-        EntityPlain { info, deferred: place & DEFERRED != 0, code: place & CODE != 0 }
+        EntityPlain {
+            info,
+            deferred: place & DEFERRED != 0,
+            code: place & CODE != 0,
+            charged: place & CHARGED != 0,
+        }
     }
 
     #[inline(always)]
     fn write(&self, plain: EntityPlain) {
-        let EntityPlain { info, deferred, code } = plain;
-        let flags = if deferred { DEFERRED } else { 0 } | if code { CODE } else { 0 };
+        let EntityPlain { info, deferred, code, charged } = plain;
+        let flag = |set, flag| if set { flag } else { 0 };
+        let flags = flag(deferred, DEFERRED) | flag(code, CODE) | flag(charged, CHARGED);
         let place = u32::from(info.table.instance) << 16 | flags | info.table.family as u32;
         self.place.store(place, Ordering::Relaxed);
         self.id_low.store(info.id as u32, Ordering::Relaxed);

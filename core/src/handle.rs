@@ -23,7 +23,8 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
-/// Sizes of a slab's parts. [`Standard`] is what everything but tests should use.
+/// How a registry is built. [`Standard`] is what a routing table uses, [`HandlesOnly`] is for objects without
+/// ids; others are for tests.
 pub trait Config: Send + Sync + 'static {
     /// Bits of a generation, at most 32. A slot is used 2^bits times, then retired.
     const GENERATION_BITS: u32;
@@ -40,6 +41,10 @@ pub trait Config: Send + Sync + 'static {
     const INDEX_WINDOW: usize;
     /// Entities whose credit moves between a thread's stock and the common pool at once.
     const CREDIT_BATCH: i64;
+    /// Whether ids are unique and entities can be enumerated: whether there is an index of ids. Without
+    /// one, ids are information like any other, [`Guard::entities`](crate::Guard::entities) shows nobody,
+    /// and registering and deregistering cost less and share nothing.
+    const UNIQUE_IDS: bool = true;
 }
 
 /// The shipped sizes: 32-bit generations, 2^28 slots in chunks of 512.
@@ -54,6 +59,21 @@ impl Config for Standard {
     const INDEX_CELLS: usize = 64;
     const INDEX_WINDOW: usize = 64;
     const CREDIT_BATCH: i64 = 64;
+}
+
+/// As [`Standard`], but without an index of ids: for objects whose only name is their handle.
+#[derive(Clone, Copy, Debug)]
+pub struct HandlesOnly;
+
+impl Config for HandlesOnly {
+    const GENERATION_BITS: u32 = Standard::GENERATION_BITS;
+    const CHUNK_BITS: u32 = Standard::CHUNK_BITS;
+    const SLOT_BITS: u32 = Standard::SLOT_BITS;
+    const MAGAZINE: u32 = Standard::MAGAZINE;
+    const INDEX_CELLS: usize = 4;
+    const INDEX_WINDOW: usize = Standard::INDEX_WINDOW;
+    const CREDIT_BATCH: i64 = Standard::CREDIT_BATCH;
+    const UNIQUE_IDS: bool = false;
 }
 
 pub(crate) const SLOT_BITS: u32 = 28;

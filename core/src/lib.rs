@@ -178,7 +178,7 @@ pub use error::{
     RegisterError, WaitError,
 };
 pub use events::{EventQueue, NoDescriptor, Told};
-pub use handle::{Config, Handle, Standard};
+pub use handle::{Config, Handle, HandlesOnly, Standard};
 pub use invoke::Invocation;
 pub use limits::Limits;
 pub use participant::{Departed, Entity, Flushing, Found, Guard, Participant, Registration};

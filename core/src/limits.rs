@@ -2,23 +2,29 @@
 //!
 //! *Roles.* A registration takes one credit, a deregistration gives one back; `set` changes how
 //! many there are.
+//! *No limit.* As long as the limit was never below what there are slots for, nothing is charged: members
+//! count what they register and deregister, each for itself. From the first lower limit on everything
+//! that registers is charged. What was registered before has no credit to give back: its number is
+//! `reserved`, subtracted from the pool, and counted anew whenever no credit is found.
 //! *States.* Every credit is in the pool, in some member's stock, or spent on a live entity:
-//! pool + stocks + live = limit, always. After the limit was lowered the pool may be negative: the
+//! pool + stocks + reserved + charged and live = limit, always. After the limit was lowered the pool may be negative: the
 //! registry is *in debt*, stocks are not used, and whatever is given back goes to the pool until it
 //! is positive again.
 //! *Paths.* Take: own stock → a batch from the pool → one from somebody's stock → refused. Give: own
 //! stock, from which a batch goes to the pool when there are two.
 //! *Orderings.* Relaxed: credits guard no memory, and each counter is changed by read-modify-writes
 //! alone, so that none is lost or doubled. Two fences keep the mark of debt from being cleared by a
-//! sweep that has not seen the lowering that set it.
+//! sweep that has not seen the lowering that set it. A departure is counted with release and read with
+//! acquire, before the registrations: what is seen to go was seen to come.
 //! *Exactness.* Never more live entities than the limit, but for registrations that run while the
-//! limit is being lowered. A refusal means that a search of all stocks found nothing.
+//! limit is being lowered (also from none). A refusal means that a search of all stocks found nothing.
 //! *Progress.* Lock-free; the search is as long as the list of members.
 
-use crate::mutant::{Mutant, active};
+use crate::handle::SLOT_BITS;
+use crate::mutant::{Mutant, active, relaxed_if};
 use crate::reclamation::Local;
 use crate::slab::MAX_REFERENCES;
-use crate::sync::{AtomicBool, AtomicI64, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Ordering, bump, fence};
 
 /// What a registry may hold. Replaced at run time as a whole; see
 /// [`Registry::set_limits`](crate::Registry::set_limits).
@@ -57,13 +63,32 @@ impl Default for Limits {
 /// A member state with a place for its stock.
 pub(crate) trait Stocked: Send + Sync + 'static {
     fn stock(&self) -> &AtomicI64;
+    fn uncharged(&self) -> &Uncharged;
 }
+
+/// What a member registered and deregistered of the entities that were not charged. Written by the
+/// member alone.
+#[derive(Default)]
+pub(crate) struct Uncharged {
+    taken: AtomicU64,
+    given: AtomicU64,
+}
+
+/// Whether a credit was taken for an entity.
+pub(crate) type Charged = bool;
+
+/// There are not more slots than this.
+const NO_LIMIT: i64 = 1 << SLOT_BITS;
 
 pub(crate) struct Credits {
     pool: AtomicI64,
     limit: AtomicI64,
     /// The pool is negative. Read by every operation, written when limits change.
     debt: AtomicBool,
+    /// Registrations are charged: there is, or was, a limit.
+    charging: AtomicBool,
+    /// Subtracted from the pool for entities that were not charged.
+    reserved: AtomicI64,
 }
 
 fn take_up_to(from: &AtomicI64, wanted: i64) -> i64 {
@@ -84,10 +109,24 @@ impl Credits {
             pool: AtomicI64::new(limit.into()),
             limit: AtomicI64::new(limit.into()),
             debt: AtomicBool::new(false),
+            charging: AtomicBool::new(i64::from(limit) < NO_LIMIT),
+            reserved: AtomicI64::new(0),
         }
     }
 
-    pub(crate) fn take<S: Stocked>(&self, local: &Local<S>, batch: i64) -> bool {
+    /// Takes a credit if one is needed; `None` if there is none.
+    #[inline]
+    pub(crate) fn take<S: Stocked>(&self, local: &Local<S>, batch: i64) -> Option<Charged> {
+        if !self.charging.load(Ordering::Relaxed) {
+            bump(&local.record().state.uncharged().taken, 1);
+            return Some(false);
+        }
+        let found =
+            self.search(local, batch) || self.recount(local) && take_up_to(&self.pool, 1) == 1;
+        found.then_some(true)
+    }
+
+    fn search<S: Stocked>(&self, local: &Local<S>, batch: i64) -> bool {
         let own = local.record().state.stock();
         if !self.debt.load(Ordering::Relaxed) {
             if take_up_to(own, 1) == 1 {
@@ -109,7 +148,15 @@ impl Credits {
         take_up_to(&self.pool, 1) == 1
     }
 
-    pub(crate) fn give<S: Stocked>(&self, local: &Local<S>, batch: i64) {
+    #[inline]
+    pub(crate) fn give<S: Stocked>(&self, local: &Local<S>, batch: i64, charged: Charged) {
+        if !charged {
+            let given = &local.record().state.uncharged().given;
+            // Release: partner is `recount`, which sees the registration, too.
+            let order = relaxed_if(Mutant::UnchargedRelaxed, Ordering::Release);
+            given.store(given.load(Ordering::Relaxed).wrapping_add(1), order);
+            return;
+        }
         if self.debt.load(Ordering::Relaxed) {
             self.pool.fetch_add(1, Ordering::Relaxed);
             self.sweep(local);
@@ -126,12 +173,36 @@ impl Credits {
         let limit = i64::from(limit);
         let before = self.limit.swap(limit, Ordering::Relaxed);
         self.pool.fetch_add(limit - before, Ordering::Relaxed);
+        if limit < NO_LIMIT && !self.charging.swap(true, Ordering::Relaxed) {
+            self.recount(local);
+        }
         if limit < before {
             // Fence: partner is the one in `sweep`.
             fence(Ordering::SeqCst);
             self.debt.store(true, Ordering::Relaxed);
         }
         self.sweep(local);
+    }
+
+    /// Counts the entities that were not charged. Says whether there are fewer than were reserved.
+    fn recount<S: Stocked>(&self, local: &Local<S>) -> bool {
+        if active(Mutant::RecountForgotten) {
+            return false;
+        }
+        let counts = || local.shared().records().map(|record| record.state.uncharged());
+        // Acquire: partner is `give`.
+        let order = relaxed_if(Mutant::UnchargedRelaxed, Ordering::Acquire);
+        let given = counts().fold(0_u64, |sum, each| sum.wrapping_add(each.given.load(order)));
+        let taken =
+            counts().fold(0_u64, |sum, each| sum.wrapping_add(each.taken.load(Ordering::Relaxed)));
+        let now = taken.wrapping_sub(given).cast_signed();
+        let before = self.reserved.swap(now, Ordering::Relaxed);
+        self.pool.fetch_add(before - now, Ordering::Relaxed);
+        if before < now {
+            self.debt.store(true, Ordering::Relaxed);
+            self.sweep(local);
+        }
+        before > now
     }
 
     /// Moves all stocks to the pool and sees whether the debt is paid.

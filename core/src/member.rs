@@ -7,7 +7,7 @@
 
 use crate::alloc::OutOfMemory;
 use crate::code::{Frames, next_stripe};
-use crate::limits::Stocked;
+use crate::limits::{Stocked, Uncharged};
 use crate::reclamation::{Domain, Local, Section};
 use crate::slab::{Shard, Sharded};
 use crate::sync::{AtomicI64, AtomicPtr, AtomicU64};
@@ -20,6 +20,7 @@ use std::rc::Rc;
 pub(crate) struct Member {
     shard: Shard<Member>,
     stock: AtomicI64,
+    uncharged: Uncharged,
     pub(crate) registered: AtomicU64,
     pub(crate) deregistered: AtomicU64,
     /// The table this member used last, see `Tables::find_again`.
@@ -38,6 +39,7 @@ impl Default for Member {
         Member {
             shard: Shard::default(),
             stock: AtomicI64::new(0),
+            uncharged: Uncharged::default(),
             registered: AtomicU64::new(0),
             deregistered: AtomicU64::new(0),
             table: AtomicPtr::new(ptr::null_mut()),
@@ -73,6 +75,11 @@ impl Stocked for Member {
     #[inline(always)]
     fn stock(&self) -> &AtomicI64 {
         &self.stock
+    }
+
+    #[inline(always)]
+    fn uncharged(&self) -> &Uncharged {
+        &self.uncharged
     }
 }
 

@@ -376,14 +376,14 @@ impl Credits {
         Credits { credits: limits::Credits::new(limit), domain: Domain::new() }
     }
 
-    /// Takes one; `false` if there is none.
-    pub fn take(&self, seat: &Seat, batch: i64) -> bool {
+    /// Takes one; `None` if there is none, else whether it was charged.
+    pub fn take(&self, seat: &Seat, batch: i64) -> Option<bool> {
         self.credits.take(&seat.0, batch)
     }
 
     /// Gives one back.
-    pub fn give(&self, seat: &Seat, batch: i64) {
-        self.credits.give(&seat.0, batch);
+    pub fn give(&self, seat: &Seat, batch: i64, charged: bool) {
+        self.credits.give(&seat.0, batch, charged);
     }
 
     /// Changes how many there are.

@@ -203,6 +203,10 @@ mutants! {
     // --- limits ---
     /// Credits are taken with a load and a store instead of a compare-exchange.
     CreditWithoutExchange,
+    /// Without a credit, entities that were not charged are not counted again.
+    RecountForgotten,
+    /// The departure of an entity that was not charged is counted relaxed.
+    UnchargedRelaxed,
     // --- dispatch ---
     /// A push leaves the queue's descriptor armed.
     QueueStaysArmed,

@@ -93,7 +93,8 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
 
     /// Every entity of the table that was registered before the call and is not deregistered until
     /// the walk ends, exactly once; others that come or go meanwhile, at most once. In no
-    /// particular order. Never keeps anybody from registering.
+    /// particular order. Never keeps anybody from registering. Without
+    /// [`Config::UNIQUE_IDS`], none.
     pub fn entities(&self, table: TableKey) -> impl Iterator<Item = Entity<'_, T>> {
         let slab = &self.registry.slab;
         let mut walk =

@@ -110,7 +110,7 @@ impl<T: Send + Sync> Registry<T> {
 }
 
 impl<T: Send + Sync, C: Config> Registry<T, C> {
-    /// An empty registry with other sizes than [`Standard`], for tests.
+    /// An empty registry that is built otherwise than [`Standard`].
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -330,13 +330,13 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
                 Err(refusal) => return refuse(refusal, payload),
             },
         };
-        if !self.credits.take(local, C::CREDIT_BATCH) {
+        let Some(charged) = self.credits.take(local, C::CREDIT_BATCH) else {
             return refuse(Refusal::EntityLimit, payload);
-        }
+        };
         let reserved = match self.slab.reserve(local) {
             Ok(reserved) => reserved,
             Err(full) => {
-                self.credits.give(local, C::CREDIT_BATCH);
+                self.credits.give(local, C::CREDIT_BATCH, charged);
                 let refusal = match full {
                     Full::NoSlot => Refusal::NoSlot,
                     Full::OutOfMemory => Refusal::OutOfMemory,
@@ -353,17 +353,21 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             }
             self.slab.attachments.clear(token.slot());
             self.slab.cancel(local, reserved);
-            self.credits.give(local, C::CREDIT_BATCH);
+            self.credits.give(local, C::CREDIT_BATCH, charged);
         };
         if has_code && let Err(OutOfMemory) = self.attach(table, token, code) {
             // Not enlisted, or no longer.
             self.slab.cancel(local, reserved);
-            self.credits.give(local, C::CREDIT_BATCH);
+            self.credits.give(local, C::CREDIT_BATCH, charged);
             return refuse(Refusal::OutOfMemory, payload);
         }
         let deferred = drop_by == DropBy::Collectors;
-        self.slab.fill(&reserved, EntityPlain { info, deferred, code: has_code }, payload);
-        let inserted = table.index.insert(local, &local.pin(), info.id, token);
+        let plain = EntityPlain { info, deferred, code: has_code, charged };
+        self.slab.fill(&reserved, plain, payload);
+        let inserted = match C::UNIQUE_IDS {
+            true => table.index.insert(local, &local.pin(), info.id, token),
+            false => Ok(()),
+        };
         match inserted {
             Ok(()) => {
                 self.publish(local, table, reserved, info.id);

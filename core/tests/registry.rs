@@ -5,8 +5,8 @@ mod common;
 
 use common::{Random, Small, Tiny, Tracked, V4, V6, entity};
 use rtm_core::{
-    DeregisterError, DropBy, Handle, InvalidHandle, Limits, ReferenceError, Refusal, Registry,
-    Settings, TableKey, WaitError,
+    DeregisterError, DropBy, Handle, HandlesOnly, InvalidHandle, Limits, ReferenceError, Refusal,
+    Registry, Settings, TableKey, WaitError,
 };
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,6 +58,59 @@ fn what_is_looked_up_by_itself_is_kept() {
     drop(found);
     registry.flush().unwrap();
     assert_eq!(drops.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn without_an_index_ids_mean_nothing() {
+    let drops = AtomicUsize::new(0);
+    let registry = Registry::<Tracked, HandlesOnly>::with_config(Settings::default()).unwrap();
+    let add = || registry.register(entity(V4, 7), Tracked::new(7, &drops)).unwrap();
+    let twins = [add(), add()];
+    let [one, other] = twins.each_ref().map(|twin| twin.handle());
+    assert_ne!(one, other);
+    assert_eq!(registry.enter().entities(V4).count(), 0);
+    assert_eq!(registry.deregister(one), Ok(()));
+    assert_eq!(registry.info(one), Err(InvalidHandle));
+    assert_eq!(registry.info(other), Ok(entity(V4, 7)));
+    registry.look_up(other).unwrap().check(7);
+    drop(twins);
+    registry.flush().unwrap();
+    let statistics = registry.statistics();
+    assert_eq!((drops.load(Ordering::Relaxed), statistics.live, statistics.registered), (2, 0, 2));
+}
+
+#[test]
+fn a_first_limit_counts_who_is_there() {
+    let registry = registry::<u64>();
+    let add = |id| registry.register_handle(entity(V4, id), id, DropBy::Writers);
+    let refused = |id| add(id).map_err(|error| error.refusal) == Err(Refusal::EntityLimit);
+    let early: Vec<_> = (0..10).map(|id| add(id).unwrap()).collect();
+    for limit in [5, 6] {
+        registry.set_limits(Limits { entities: limit, ..Limits::default() }).unwrap();
+        assert!(refused(10));
+    }
+    // Also in a thread that registered none of them.
+    std::thread::scope(|scope| {
+        scope.spawn(|| early[..4].iter().for_each(|handle| registry.deregister(*handle).unwrap()));
+    });
+    assert!(refused(10));
+    registry.deregister(early[4]).unwrap();
+    let late = add(10).unwrap();
+    assert!(refused(11));
+    registry.deregister(early[5]).unwrap();
+    registry.deregister(late).unwrap();
+    let two = [add(11).unwrap(), add(12).unwrap()];
+    assert!(refused(13));
+    registry.set_limits(Limits::default()).unwrap();
+    let many: Vec<_> = (20..120).map(|id| add(id).unwrap()).collect();
+    registry.set_limits(Limits { entities: 1, ..Limits::default() }).unwrap();
+    let all = early[6..].iter().chain(&two).chain(&many);
+    all.for_each(|handle| {
+        assert!(refused(13));
+        registry.deregister(*handle).unwrap();
+    });
+    add(13).unwrap();
+    assert!(refused(14));
 }
 
 #[test]

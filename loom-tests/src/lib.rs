@@ -261,6 +261,8 @@ models! {
         two_takers [CreditWithoutExchange]
         give_against_take []
         lower_against_take []
+        first_limit_against_take [RecountForgotten]
+        recount_against_departure [UnchargedRelaxed]
     }
     registry {
         two_registrations []

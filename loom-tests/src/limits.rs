@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Takes all there are.
 fn rest(credits: &Credits, seat: &Seat) -> usize {
-    (0..9).take_while(|_| credits.take(seat, 1)).count()
+    (0..9).take_while(|_| credits.take(seat, 1).is_some()).count()
 }
 
 /// The last credit goes to one of two.
@@ -16,9 +16,9 @@ pub fn two_takers() {
         let (one, other) = (credits.domain.join(), credits.domain.join());
         let thread = {
             let credits = credits.clone();
-            spawn(move || (credits.take(&other, 1), other))
+            spawn(move || (credits.take(&other, 1).is_some(), other))
         };
-        let first = credits.take(&one, 1);
+        let first = credits.take(&one, 1).is_some();
         let (second, _other) = thread.join().unwrap();
         assert!(first != second, "not exactly one was let in");
     });
@@ -29,16 +29,16 @@ pub fn give_against_take() {
     explore(|| {
         let credits = Arc::new(Credits::new(2));
         let (one, other) = (credits.domain.join(), credits.domain.join());
-        assert!(credits.take(&other, 1) && credits.take(&other, 1));
+        assert_eq!([(); 2].map(|()| credits.take(&other, 1)), [Some(true); 2]);
         let thread = {
             let credits = credits.clone();
             spawn(move || {
-                credits.give(&other, 1);
-                credits.give(&other, 1);
+                credits.give(&other, 1, true);
+                credits.give(&other, 1, true);
                 other
             })
         };
-        let taken = usize::from(credits.take(&one, 1));
+        let taken = usize::from(credits.take(&one, 1).is_some());
         let other = thread.join().unwrap();
         assert_eq!(taken + rest(&credits, &one) + rest(&credits, &other), 2);
     });
@@ -58,7 +58,53 @@ pub fn lower_against_take() {
         };
         let taken = [(); 2].map(|()| credits.take(&one, 1));
         let other = thread.join().unwrap();
-        taken.into_iter().filter(|taken| *taken).for_each(|_| credits.give(&one, 1));
+        taken.into_iter().flatten().for_each(|charged| credits.give(&one, 1, charged));
         assert_eq!(rest(&credits, &one) + rest(&credits, &other), 1);
+    });
+}
+
+/// A limit comes while there is none: only a registration that runs at that moment is let in too many,
+/// and in the end there are as many as the limit says.
+pub fn first_limit_against_take() {
+    explore(|| {
+        let credits = Arc::new(Credits::new(1 << 28));
+        let (one, other) = (credits.domain.join(), credits.domain.join());
+        let before = credits.take(&one, 1);
+        let thread = {
+            let credits = credits.clone();
+            spawn(move || {
+                credits.set(&other, 2);
+                other
+            })
+        };
+        let during = credits.take(&one, 1);
+        let other = thread.join().unwrap();
+        assert_eq!(before, Some(false));
+        let more = rest(&credits, &other);
+        assert!(more <= 1, "those from before were forgotten");
+        (0..more).for_each(|_| credits.give(&other, 1, true));
+        before.into_iter().chain(during).for_each(|charged| credits.give(&one, 1, charged));
+        assert_eq!(rest(&credits, &one) + rest(&credits, &other), 2);
+    });
+}
+
+/// Whoever counts what was not charged counts nothing that has gone but did not come.
+pub fn recount_against_departure() {
+    explore(|| {
+        let credits = Arc::new(Credits::new(1 << 28));
+        let seats = [credits.domain.join(), credits.domain.join(), credits.domain.join()];
+        let [one, other, third] = seats;
+        let thread = {
+            let credits = credits.clone();
+            spawn(move || {
+                if let Some(charged) = credits.take(&one, 1) {
+                    credits.give(&other, 1, charged);
+                }
+                (one, other)
+            })
+        };
+        credits.set(&third, 2);
+        assert!(rest(&credits, &third) <= 2, "more than there may be");
+        let _seats = thread.join().unwrap();
     });
 }

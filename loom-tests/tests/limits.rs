@@ -5,4 +5,6 @@ rtm_loom_tests::tests! { limits:
     two_takers
     give_against_take
     lower_against_take
+    first_limit_against_take
+    recount_against_departure
 }
