@@ -101,7 +101,7 @@ pub(super) fn churned<T: Table>(count: usize, effort: Effort) {
     let table = T::new(1024);
     let seat = table.seat();
     keys.iter_mut().zip(0..).for_each(|(place, id)| *place = Some(seat.insert(id)));
-    let end = Instant::now() + Duration::from_secs(if effort.quick { 2 } else { 60 });
+    let end = Instant::now() + Duration::from_secs(if effort.quick { 1 } else { 60 });
     let (stop, table) = (&AtomicBool::new(false), &table);
     let mut most = 0.0_f64;
     std::thread::scope(|scope| {
