@@ -38,8 +38,11 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         local: &Local<Member>,
         handle: Handle,
     ) -> Result<(), DeregisterError> {
-        let (token, plain) = self.departing(handle)?;
+        let token = self.slab.open(handle).ok_or(DeregisterError::InvalidHandle)?;
+        let plain = self.slab.peek(token).ok_or(DeregisterError::InvalidHandle)?;
         if plain.code {
+            // Not as it looks but as it is.
+            let (token, plain) = self.departing(handle)?;
             return self.run_down(local, token, plain);
         }
         self.deregister_plain(local, token, plain)
@@ -74,13 +77,17 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
     }
 
+    /// Deregisters an entity that has no client code, if it is still what it looked like.
+    #[inline(always)]
     fn deregister_plain(
         &self,
         local: &Local<Member>,
         token: Token,
         plain: EntityPlain,
     ) -> Result<(), DeregisterError> {
-        let table = self.table_of(local, plain.info);
+        // If it is changing just now, there may be no such table.
+        let table = self.tables.find_again(plain.info.table, &local.record().state.table);
+        let table = table.ok_or(DeregisterError::InvalidHandle)?;
         let gone = self.withdraw(local, table, token).ok_or(DeregisterError::InvalidHandle)?;
         self.give_up(local, table, token, plain);
         self.slab.retire(local, gone.slot, gone.plain.deferred, gone.references);
@@ -138,6 +145,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     }
 
     /// Unpublishes an entity and tells those who listen. One of several callers wins.
+    #[inline(always)]
     fn withdraw(
         &self,
         local: &Local<Member>,
@@ -201,6 +209,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     }
 
     /// Gives up the id and the credit.
+    #[inline(always)]
     fn give_up(&self, local: &Local<Member>, table: &Table<C>, token: Token, plain: EntityPlain) {
         if C::UNIQUE_IDS && !active(Mutant::GivenUpBeforeTold) {
             table.index.remove(local, &local.pin(), plain.info.id, token);

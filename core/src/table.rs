@@ -83,7 +83,7 @@ impl<C: Config> Tables<C> {
     }
 
     /// As [`find`](Tables::find), with the table that the same member found last at hand.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_again(&self, key: TableKey, last: &AtomicPtr<()>) -> Option<&Table<C>> {
         // Relaxed: only the member itself writes it.
         let table = last.load(Ordering::Relaxed).cast::<Table<C>>();
@@ -93,6 +93,11 @@ impl<C: Config> Tables<C> {
         {
             return Some(table);
         }
+        self.find_anew(key, last)
+    }
+
+    #[cold]
+    fn find_anew(&self, key: TableKey, last: &AtomicPtr<()>) -> Option<&Table<C>> {
         let table = self.find(key)?;
         last.store(std::ptr::from_ref(table).cast_mut().cast(), Ordering::Relaxed);
         Some(table)

@@ -143,6 +143,14 @@ impl<F, T> Located<'_, F, T> {
     }
 }
 
+/// The slot, if its word says that this object is live.
+#[inline(always)]
+fn live<'g, F, T>(token: Token, word: &AtomicU64, slot: &'g Slot<F, T>) -> Option<&'g Slot<F, T>> {
+    // Acquire: partner is `publish`; information and payload are seen.
+    let word = word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire));
+    Word(word).is_live(token).then_some(slot)
+}
+
 /// A vacant slot that its holder alone may fill. Dropping it leaks the slot until the slab goes.
 #[must_use]
 pub(crate) struct Reserved {
@@ -236,9 +244,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         _guard: &'g impl Protects,
     ) -> Option<&'g Slot<F, T>> {
         let (word, slot) = self.directory.find(token.slot())?;
-        // Acquire: partner is `publish`; information and payload are seen.
-        let word = word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire));
-        Word(word).is_live(token).then_some(slot)
+        live(token, word, slot)
     }
 
     /// The slot of an object whose payload the caller knows to be there (I1).
@@ -265,9 +271,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         _guard: &'g impl Protects,
     ) -> Option<&'g Slot<F, T>> {
         let Located { token, word, slot } = located;
-        // Acquire: as in `get`.
-        let word = word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire));
-        Word(word).is_live(token).then_some(slot)
+        live(token, word, slot)
     }
 
     /// A copy of the plain information and whether the object is live, without any guard.
@@ -292,6 +296,14 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             }
         }
         Some((plain, live))
+    }
+
+    /// The plain information of a live object as it looks, for one who goes on to
+    /// [`unpublish`](Slab::unpublish) it: if that succeeds, this was right.
+    #[inline(always)]
+    pub(crate) fn peek(&self, token: Token) -> Option<F::Plain> {
+        let (word, slot) = self.directory.find(token.slot())?;
+        live(token, word, slot).map(Slot::plain)
     }
 
     /// Writes information and payload into a reserved slot.
@@ -324,6 +336,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
 
     /// Ends an object's life in the eyes of everybody who looks it up from now on. One caller wins (and
     /// a `fence_after_update` may follow); with `hold` the object stays describable until [`let_go`](Slab::let_go).
+    #[inline(always)]
     pub(crate) fn unpublish(&self, token: Token, hold: bool) -> Option<Unpublished<F::Plain>> {
         let (word, slot) = self.directory.find(token.slot())?;
         let mut now = Word(word.load(Ordering::Relaxed));

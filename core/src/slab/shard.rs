@@ -286,7 +286,15 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// The payload of `slot` is gone: free the slot, or leave it to the last reference.
     fn settle<S: Sharded>(&self, shard: &Shard<S>, slot: u32) {
         let (word, _) = self.existing(slot);
-        let mut now = Word(word.load(Ordering::Relaxed));
+        // Acquire: partner is `release`, as below.
+        let mut now = Word(word.load(relaxed_if(Mutant::SettleRelaxed, Ordering::Acquire)));
+        if !now.is_kept() {
+            // Dead and unreferenced it is nobody's but ours.
+            debug_assert_eq!(now.state(), State::Dead);
+            let next = self.freed(slot, now);
+            word.store(next.0, Ordering::Relaxed);
+            return self.put_freed(shard, slot, next);
+        }
         let next = loop {
             debug_assert_eq!(now.state(), State::Dead);
             let unheld = active(Mutant::SettleFreesHeld) && now.references() == 0;
