@@ -462,7 +462,9 @@ impl<S: Send + Sync + 'static> Local<S> {
         batch.phase = phase;
         batch.home = self.record;
         batch.shared = Some(self.shared.clone());
-        if active(Mutant::RipenAtOnce) {
+        // Outside loom slots alone: freed memory would end the process before it could say what is wrong.
+        let slots = cfg!(rtm_loom) || matches!(batch.garbage, Garbage::Slots { .. });
+        if slots && active(Mutant::RipenAtOnce) {
             ripen(batch);
             return;
         }
