@@ -43,7 +43,7 @@ pub trait Config: Send + Sync + 'static {
     const CREDIT_BATCH: i64;
     /// Whether ids are unique and entities can be enumerated: whether there is an index of ids. Without
     /// one, ids are information like any other, [`Guard::entities`](crate::Guard::entities) shows nobody,
-    /// and registering and deregistering cost less and share nothing.
+    /// and registering and deregistering cost less.
     const UNIQUE_IDS: bool = true;
 }
 
