@@ -71,7 +71,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     fn departing(&self, handle: Handle) -> Result<(Token, EntityPlain), DeregisterError> {
         let token = self.slab.open(handle).ok_or(DeregisterError::InvalidHandle)?;
-        match self.slab.copy(token) {
+        match self.slab.copy(token.sought()) {
             Some((plain, true)) => Ok((token, plain)),
             _ => Err(DeregisterError::InvalidHandle),
         }

@@ -157,6 +157,11 @@ impl Token {
     }
 
     #[inline(always)]
+    pub(crate) fn sought(self) -> Sought {
+        Sought(self.0 | RIGHT_KIND << KIND_SHIFT)
+    }
+
+    #[inline(always)]
     pub(crate) fn generation(self) -> u32 {
         (self.0 >> GENERATION_SHIFT) as u32
     }
@@ -167,29 +172,66 @@ impl Token {
     }
 }
 
+/// Where a handle has its kind, a [`Sought`] of the right kind has this.
+pub(crate) const RIGHT_KIND: u64 = 1;
+
+/// A handle without its key, whose kind nobody has looked at yet: what a look-up compares a slot's word
+/// with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sought(u64);
+
+impl Sought {
+    #[inline(always)]
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) fn slot(self) -> u32 {
+        (self.0 & SLOT_MASK) as u32
+    }
+
+    /// The token, if the kind is right.
+    #[inline(always)]
+    pub(crate) fn token(self) -> Option<Token> {
+        (self.0 >> KIND_SHIFT == RIGHT_KIND).then_some(Token(self.0 & TOKEN_MASK))
+    }
+}
+
 /// Turns tokens into handles and back, for one slab.
 #[derive(Clone, Copy)]
 pub(crate) struct Cipher {
-    /// The kind in its place, exclusive-or the key.
+    /// Kind and key, less [`RIGHT_KIND`] (by exclusive-or).
     mask: u64,
 }
 
 impl Cipher {
     pub(crate) fn new(kind: Kind, secret: u64) -> Cipher {
-        Cipher { mask: (kind as u64) << KIND_SHIFT | mix(secret) & TOKEN_MASK }
+        Cipher { mask: (kind as u64 ^ RIGHT_KIND) << KIND_SHIFT | mix(secret) & TOKEN_MASK }
     }
 
     #[inline(always)]
     pub(crate) fn seal(self, token: Token) -> Handle {
+        self.handle(token.sought())
+    }
+
+    /// The handle of which this was sought.
+    #[inline(always)]
+    pub(crate) fn handle(self, sought: Sought) -> Handle {
         // The kind is not 0, so neither is the handle.
-        Handle(NonZeroU64::new(token.0 ^ self.mask).unwrap_or(NonZeroU64::MAX))
+        Handle(NonZeroU64::new(sought.0 ^ self.mask).unwrap_or(NonZeroU64::MAX))
+    }
+
+    /// What a look-up of this handle seeks.
+    #[inline(always)]
+    pub(crate) fn seek(self, handle: Handle) -> Sought {
+        Sought(handle.to_bits() ^ self.mask)
     }
 
     /// The token, if the handle is of this slab's kind. Of a foreign handle: a random one.
     #[inline(always)]
     pub(crate) fn open(self, handle: Handle) -> Option<Token> {
-        let plain = handle.to_bits() ^ self.mask;
-        (plain & !TOKEN_MASK == 0).then_some(Token(plain))
+        self.seek(handle).token()
     }
 }
 
@@ -229,6 +271,7 @@ mod tests {
                     assert_eq!(cipher.open(handle), Some(token));
                     assert_eq!(Handle::from_bits(handle.to_bits()), Some(handle));
                     assert_eq!(Cipher::new(Kind::Other, secret).open(handle), None);
+                    assert_eq!(cipher.seek(handle), token.sought());
                 }
             }
         }

@@ -68,7 +68,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         loop {
             let blocker = {
                 let pin = local.pin();
-                let entity = self.slab.get(token, &pin).ok_or(InvokeError::InvalidHandle)?;
+                let entity =
+                    self.slab.get(token.sought(), &pin).ok_or(InvokeError::InvalidHandle)?;
                 let code = self.slab.attachments.get(token.slot());
                 let code = code.filter(|code| code.rundown.has_methods());
                 let code = code.ok_or(InvokeError::NoMethods)?;
@@ -119,7 +120,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             let heard = bell.listen();
             let still = {
                 let pin = local.pin();
-                self.slab.get(token, &pin).is_some()
+                self.slab.get(token.sought(), &pin).is_some()
                     && self.slab.attachments.get(token.slot()).is_some_and(|code| {
                         // In this order: see `Rundown::block`.
                         code.rundown.is_blocked(stripe)
@@ -160,7 +161,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let (me, shared) = (thread_token(), local.shared());
         local.record().state.frames.adopt();
         let inside = |frame: &Frame| frame.entity == token && frame.is_method();
-        if self.slab.get(token, &local.pin()).is_none() {
+        if self.slab.get(token.sought(), &local.pin()).is_none() {
             return Err(BlockError::InvalidHandle);
         }
         if shared.is_inside() || code::has_frame(shared, me, inside) {
@@ -174,7 +175,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             let heard = bell.listen();
             {
                 let pin = local.pin();
-                self.slab.get(token, &pin).ok_or(BlockError::InvalidHandle)?;
+                self.slab.get(token.sought(), &pin).ok_or(BlockError::InvalidHandle)?;
                 let Some(code) = self.slab.attachments.get(token.slot()) else { return Ok(()) };
                 if code.rundown.is_quiet() || !*code::locked(&code.blocked) {
                     return Ok(());
@@ -200,12 +201,12 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         blocked: bool,
     ) -> Result<(), BlockError> {
         let pin = local.pin();
-        self.slab.get(token, &pin).ok_or(BlockError::InvalidHandle)?;
+        self.slab.get(token.sought(), &pin).ok_or(BlockError::InvalidHandle)?;
         let code = self.slab.attachments.get(token.slot());
         let Some(code) = code.filter(|code| code.rundown.has_methods()) else { return Ok(()) };
         let mut now = code::locked(&code.blocked);
         // Again, under the lock under which a deregistration clears the flag.
-        self.slab.get(token, &pin).ok_or(BlockError::InvalidHandle)?;
+        self.slab.get(token.sought(), &pin).ok_or(BlockError::InvalidHandle)?;
         if *now == blocked {
             return Ok(());
         }

@@ -188,14 +188,14 @@ impl<T: Send + Sync, C: Config> Slab<T, C> {
 
     /// Looks a live object up.
     pub fn get<'g>(&'g self, token: u64, section: &'g Section<'_>) -> Option<(u32, &'g T)> {
-        let slot = self.slab.get(Token::from_bits(token), &section.0)?;
+        let slot = self.slab.get(Token::from_bits(token).sought(), &section.0)?;
         // SAFETY: the section is borrowed for as long as the reference lives.
         Some((whole(slot.plain()), unsafe { slot.value() }))
     }
 
     /// Copies the plain information without a section, and whether the object is live.
     pub fn copy(&self, token: u64) -> Option<(u32, bool)> {
-        let (plain, live) = self.slab.copy(Token::from_bits(token))?;
+        let (plain, live) = self.slab.copy(Token::from_bits(token).sought())?;
         Some((whole(plain), live))
     }
 

@@ -49,8 +49,8 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
     /// [`InvalidHandle`].
     #[inline(always)]
     pub fn get(&self, handle: Handle) -> Result<Entity<'_, T>, InvalidHandle> {
-        let token = self.registry.slab.open(handle).ok_or(InvalidHandle)?;
-        let slot = self.registry.slab.get(token, &self.section).ok_or(InvalidHandle)?;
+        let slab = &self.registry.slab;
+        let slot = slab.get(slab.seek(handle), &self.section).ok_or(InvalidHandle)?;
         Ok(Entity { slot, handle })
     }
 
@@ -78,13 +78,13 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
         for first in (0..count).step_by(BLOCK) {
             let length = BLOCK.min(count - first);
             for (offset, place) in block[..length].iter_mut().enumerate() {
-                let token = handle(first + offset).and_then(|handle| slab.open(handle));
-                *place = token.and_then(|token| slab.locate(token));
+                let handle = handle(first + offset);
+                *place = handle.and_then(|handle| slab.locate(slab.seek(handle)));
             }
             for (offset, place) in block[..length].iter().enumerate() {
                 let found = place.and_then(|located| {
                     let slot = slab.get_located(located, &self.section)?;
-                    Some(Entity { slot, handle: slab.seal(located.token()) })
+                    Some(Entity { slot, handle: slab.handle(located.sought()) })
                 });
                 f(first + offset, found.ok_or(InvalidHandle));
             }
@@ -112,7 +112,7 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
                         return None;
                     }
                     for (place, (_, token)) in block.iter_mut().zip(&tokens[..filled]) {
-                        *place = slab.locate(*token);
+                        *place = slab.locate(token.sought());
                     }
                 }
                 let located = block[next];
@@ -120,7 +120,7 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
                 if let Some(located) = located
                     && let Some(slot) = slab.get_located(located, &self.section)
                 {
-                    return Some(Entity { slot, handle: slab.seal(located.token()) });
+                    return Some(Entity { slot, handle: slab.handle(located.sought()) });
                 }
             }
         })
@@ -196,10 +196,10 @@ impl<'r, T: Send + Sync, C: Config> Found<'r, T, C> {
         handle: Handle,
         enter: impl FnOnce() -> Guard<'r, T, C>,
     ) -> Result<Self, InvalidHandle> {
-        let token = registry.slab.open(handle).ok_or(InvalidHandle)?;
-        let located = registry.slab.locate(token).ok_or(InvalidHandle)?;
+        let slab = &registry.slab;
+        let located = slab.locate(slab.seek(handle)).ok_or(InvalidHandle)?;
         let guard = enter();
-        let slot = registry.slab.get_located(located, &guard.section).ok_or(InvalidHandle)?;
+        let slot = slab.get_located(located, &guard.section).ok_or(InvalidHandle)?;
         let slot = std::ptr::from_ref(slot);
         Ok(Found { slot, handle, _guard: guard })
     }

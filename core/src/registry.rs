@@ -195,8 +195,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// [`InvalidHandle`].
     #[inline(always)]
     pub fn info(&self, handle: Handle) -> Result<EntityInfo, InvalidHandle> {
-        let token = self.slab.open(handle).ok_or(InvalidHandle)?;
-        Ok(self.slab.copy(token).ok_or(InvalidHandle)?.0.info)
+        Ok(self.slab.copy(self.slab.seek(handle)).ok_or(InvalidHandle)?.0.info)
     }
 
     /// As [`info`](Registry::info), but only for an entity that is registered.
@@ -205,8 +204,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// [`InvalidHandle`].
     #[inline(always)]
     pub fn registered_info(&self, handle: Handle) -> Result<EntityInfo, InvalidHandle> {
-        let token = self.slab.open(handle).ok_or(InvalidHandle)?;
-        match self.slab.copy(token) {
+        match self.slab.copy(self.slab.seek(handle)) {
             Some((plain, true)) => Ok(plain.info),
             _ => Err(InvalidHandle),
         }
@@ -425,7 +423,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             && let Some(place) = audience.reserve()
         {
             // Behind the reservation: if the entity is still there, its departure is told after us.
-            let here = self.slab.copy(token).is_some_and(|(_, live)| live) || !place_first;
+            let here = self.slab.copy(token.sought()).is_some_and(|(_, live)| live) || !place_first;
             let kind = if here { courier::REGISTERED } else { courier::NOTHING };
             audience.commit(place, note(kind), let_go);
         }
@@ -435,7 +433,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     pub(crate) fn start_events_as(&self, local: &Local<Member>, handle: Handle) {
         let Some(token) = self.slab.open(handle) else { return };
         let pin = local.pin();
-        if self.slab.get(token, &pin).is_none() {
+        if self.slab.get(token.sought(), &pin).is_none() {
             return;
         }
         let Some(code) = self.slab.attachments.get(token.slot()) else { return };

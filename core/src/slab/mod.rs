@@ -60,7 +60,7 @@ pub(crate) use shard::{Drain, Shard, Sharded};
 pub(crate) use word::MAX_REFERENCES;
 
 use crate::alloc::{OutOfMemory, Zero};
-use crate::handle::{Cipher, Config, Handle, Kind, Token, mix};
+use crate::handle::{Cipher, Config, Handle, Kind, Sought, Token, mix};
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reclamation::Protects;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, UnsafeCell, announce, prefetch};
@@ -123,7 +123,7 @@ impl<F: Fixed, T> Slot<F, T> {
 
 /// Where an object is, if it is still there. See [`Slab::locate`].
 pub(crate) struct Located<'a, F, T> {
-    token: Token,
+    sought: Sought,
     word: &'a AtomicU64,
     slot: &'a Slot<F, T>,
 }
@@ -138,17 +138,21 @@ impl<F, T> Copy for Located<'_, F, T> {}
 
 impl<F, T> Located<'_, F, T> {
     #[inline(always)]
-    pub(crate) fn token(&self) -> Token {
-        self.token
+    pub(crate) fn sought(&self) -> Sought {
+        self.sought
     }
 }
 
 /// The slot, if its word says that this object is live.
 #[inline(always)]
-fn live<'g, F, T>(token: Token, word: &AtomicU64, slot: &'g Slot<F, T>) -> Option<&'g Slot<F, T>> {
+fn live<'g, F, T>(
+    sought: Sought,
+    word: &AtomicU64,
+    slot: &'g Slot<F, T>,
+) -> Option<&'g Slot<F, T>> {
     // Acquire: partner is `publish`; information and payload are seen.
     let word = word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire));
-    Word(word).is_live(token).then_some(slot)
+    Word(word).is_live(sought).then_some(slot)
 }
 
 /// A vacant slot that its holder alone may fill. Dropping it leaks the slot until the slab goes.
@@ -231,6 +235,17 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         self.cipher.seal(token)
     }
 
+    /// The handle of which this was sought.
+    #[inline(always)]
+    pub(crate) fn handle(&self, sought: Sought) -> Handle {
+        self.cipher.handle(sought)
+    }
+
+    #[inline(always)]
+    pub(crate) fn seek(&self, handle: Handle) -> Sought {
+        self.cipher.seek(handle)
+    }
+
     #[inline(always)]
     pub(crate) fn open(&self, handle: Handle) -> Option<Token> {
         self.cipher.open(handle)
@@ -240,11 +255,11 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     #[inline(always)]
     pub(crate) fn get<'g>(
         &'g self,
-        token: Token,
+        sought: Sought,
         _guard: &'g impl Protects,
     ) -> Option<&'g Slot<F, T>> {
-        let (word, slot) = self.directory.find(token.slot())?;
-        live(token, word, slot)
+        let (word, slot) = self.directory.find(sought.slot())?;
+        live(sought, word, slot)
     }
 
     /// The slot of an object whose payload the caller knows to be there (I1).
@@ -256,11 +271,11 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// Finds the place of an object that a later [`get_located`](Slab::get_located) will look at, and
     /// asks for its lines.
     #[inline(always)]
-    pub(crate) fn locate(&self, token: Token) -> Option<Located<'_, F, T>> {
-        let (word, slot) = self.directory.find(token.slot())?;
+    pub(crate) fn locate(&self, sought: Sought) -> Option<Located<'_, F, T>> {
+        let (word, slot) = self.directory.find(sought.slot())?;
         prefetch(word);
         prefetch(slot);
-        Some(Located { token, word, slot })
+        Some(Located { sought, word, slot })
     }
 
     /// As [`get`](Slab::get), for an object whose place is known.
@@ -270,19 +285,19 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         located: Located<'g, F, T>,
         _guard: &'g impl Protects,
     ) -> Option<&'g Slot<F, T>> {
-        let Located { token, word, slot } = located;
-        live(token, word, slot)
+        let Located { sought, word, slot } = located;
+        live(sought, word, slot)
     }
 
     /// A copy of the plain information and whether the object is live, without any guard.
     /// `None`: stale, or just changing.
     #[inline(always)]
-    pub(crate) fn copy(&self, token: Token) -> Option<(F::Plain, bool)> {
-        let (word, slot) = self.directory.find(token.slot())?;
+    pub(crate) fn copy(&self, sought: Sought) -> Option<(F::Plain, bool)> {
+        let (word, slot) = self.directory.find(sought.slot())?;
         // Acquire: partner is `publish`; the information read below is at least this object's.
         let before = Word(word.load(relaxed_if(Mutant::CopyRelaxed, Ordering::Acquire)));
-        let live = before.is_live(token);
-        if !live && !before.resolves(token) {
+        let live = before.is_live(sought);
+        if !live && !before.resolves(sought.token()?) {
             return None;
         }
         let plain = slot.fixed.read();
@@ -291,7 +306,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             // object, the load below sees a later generation.
             fence_unless(Mutant::CopyWithoutFence, Ordering::Acquire);
             let after = Word(word.load(Ordering::Relaxed));
-            if after.generation() != token.generation() {
+            if after.generation() != before.generation() {
                 return None;
             }
         }
@@ -303,7 +318,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     #[inline(always)]
     pub(crate) fn peek(&self, token: Token) -> Option<F::Plain> {
         let (word, slot) = self.directory.find(token.slot())?;
-        live(token, word, slot).map(Slot::plain)
+        live(token.sought(), word, slot).map(Slot::plain)
     }
 
     /// Writes information and payload into a reserved slot.
@@ -341,7 +356,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         let (word, slot) = self.directory.find(token.slot())?;
         let mut now = Word(word.load(Ordering::Relaxed));
         loop {
-            if !now.is_live(token) {
+            if !now.is_live(token.sought()) {
                 return None;
             }
             let dead = now.with_state(State::Dead).0 | if hold { HELD } else { 0 };

@@ -1,25 +1,30 @@
 //! The word of a slot: generation, state and counted references in one atomic.
 //!
 //! ```text
-//!  63                            32 31   29  28  27                     0
-//! +--------------------------------+-------+----+-------------------------+
-//! |           generation           | state | held |      references       |
-//! +--------------------------------+-------+----+-------------------------+
+//!   63   62   60 59                            28 27                     0
+//! +------+-------+--------------------------------+-------------------------+
+//! | held | state |           generation           |       references        |
+//! +------+-------+--------------------------------+-------------------------+
 //! ```
+//!
+//! The generation stands where it stands in a handle, and a live word has above it what a handle of the
+//! right kind has when its key is taken away ([`Sought`]): one comparison says whether a word is that of a
+//! live object of this name.
 //!
 //! *References* are the users'. *Held* is the library's own claim on an object that has ended: a
 //! journal still has something to tell of it. No user's release takes it away.
 
-use crate::handle::Token;
+use crate::handle::{GENERATION_SHIFT, GENERATION_WIDTH, KIND_SHIFT, RIGHT_KIND, Sought, Token};
 
 const REFERENCE_BITS: u32 = 28;
-const HELD_SHIFT: u32 = REFERENCE_BITS;
-const STATE_SHIFT: u32 = HELD_SHIFT + 1;
+const STATE_SHIFT: u32 = KIND_SHIFT;
 const STATE_BITS: u32 = 3;
-const GENERATION_SHIFT: u32 = STATE_SHIFT + STATE_BITS;
-const _: () = assert!(GENERATION_SHIFT + 32 == u64::BITS);
+const HELD_SHIFT: u32 = STATE_SHIFT + STATE_BITS;
+const _: () = assert!(REFERENCE_BITS == GENERATION_SHIFT && HELD_SHIFT + 1 == u64::BITS);
+const _: () = assert!(State::Live as u64 == RIGHT_KIND);
 const REFERENCE_MASK: u64 = (1 << REFERENCE_BITS) - 1;
 const STATE_MASK: u64 = ((1 << STATE_BITS) - 1) << STATE_SHIFT;
+const GENERATION_MASK: u64 = (1 << GENERATION_WIDTH) - 1;
 
 /// The library's own claim.
 pub(crate) const HELD: u64 = 1 << HELD_SHIFT;
@@ -59,7 +64,7 @@ impl Word {
 
     #[inline(always)]
     pub(crate) fn generation(self) -> u32 {
-        (self.0 >> GENERATION_SHIFT) as u32
+        (self.0 >> GENERATION_SHIFT & GENERATION_MASK) as u32
     }
 
     #[inline(always)]
@@ -69,7 +74,7 @@ impl Word {
 
     #[inline(always)]
     pub(crate) fn state(self) -> State {
-        match self.0 >> STATE_SHIFT & ((1 << STATE_BITS) - 1) {
+        match (self.0 & STATE_MASK) >> STATE_SHIFT {
             0 => State::Vacant,
             1 => State::Live,
             2 => State::Dead,
@@ -78,11 +83,10 @@ impl Word {
         }
     }
 
-    /// Whether the word says: this very object, and it is live. One subtraction and a shift.
+    /// Whether the word says: the very object that is sought, and it is live.
     #[inline(always)]
-    pub(crate) fn is_live(self, token: Token) -> bool {
-        let live = Word::new(token.generation(), State::Live, 0);
-        (self.0 ^ live.0) >> STATE_SHIFT == 0
+    pub(crate) fn is_live(self, sought: Sought) -> bool {
+        (self.0 ^ sought.bits()) >> GENERATION_SHIFT == 0
     }
 
     /// Whether a reference or the library keeps the plain information.
@@ -132,9 +136,9 @@ mod tests {
                     assert!(held.is_held() && !word.is_held());
                     assert_eq!(held.generation(), generation);
                     let token = Token::new(generation, 7);
-                    assert_eq!(word.is_live(token), state == State::Live);
+                    assert_eq!(word.is_live(token.sought()), state == State::Live);
                     let other = Token::new(generation ^ 1, 7);
-                    assert!(!word.is_live(other) && !word.resolves(other));
+                    assert!(!word.is_live(other.sought()) && !word.resolves(other));
                 }
             }
         }
