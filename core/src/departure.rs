@@ -20,6 +20,7 @@ use crate::code::{self, Code, Part};
 use crate::entity::EntityPlain;
 use crate::error::DeregisterError;
 use crate::handle::{Config, Handle, Token};
+use crate::index::Sight;
 use crate::journal::Note;
 use crate::member::Member;
 use crate::mutant::{Mutant, active};
@@ -88,8 +89,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         // If it is changing just now, there may be no such table.
         let table = self.tables.find_again(plain.info.table, &local.record().state.table);
         let table = table.ok_or(DeregisterError::InvalidHandle)?;
+        let sight = self.sight(table, plain.info);
         let gone = self.withdraw(local, table, token).ok_or(DeregisterError::InvalidHandle)?;
-        self.give_up(local, table, token, plain);
+        self.give_up(local, table, sight, token, plain);
         self.slab.retire(local, gone.slot, gone.plain.deferred, gone.references);
         self.process_own(local);
         Ok(())
@@ -131,7 +133,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
         drop(wait);
         let table = self.table_of(local, info);
-        self.give_up(local, table, token, plain);
+        self.give_up(local, table, self.sight(table, info), token, plain);
         if own {
             code.gone.store(true, Ordering::Relaxed);
             self.count_in(local, code);
@@ -157,7 +159,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let gone = self.slab.unpublish(token, told)?;
         let late = !active(Mutant::WithdrawWithoutLook);
         if active(Mutant::GivenUpBeforeTold) {
-            table.index.remove(local, &local.pin(), gone.plain.info.id, token);
+            let sight = table.index.sight(gone.plain.info.id);
+            table.index.remove(&self.slab, local, sight, token.slot());
         }
         if told || late && table.audience.someone_listens_now() {
             if !told {
@@ -210,12 +213,25 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     /// Gives up the id and the credit.
     #[inline(always)]
-    fn give_up(&self, local: &Local<Member>, table: &Table<C>, token: Token, plain: EntityPlain) {
-        if C::UNIQUE_IDS && !active(Mutant::GivenUpBeforeTold) {
-            table.index.remove(local, &local.pin(), plain.info.id, token);
+    fn give_up(
+        &self,
+        local: &Local<Member>,
+        table: &Table<C>,
+        sight: Option<Sight>,
+        token: Token,
+        plain: EntityPlain,
+    ) {
+        if let Some(sight) = sight
+            && !active(Mutant::GivenUpBeforeTold)
+        {
+            table.index.remove(&self.slab, local, sight, token.slot());
         }
         self.credits.give(local, C::CREDIT_BATCH, plain.charged);
         bump(&local.record().state.deregistered, 1);
+    }
+
+    fn sight(&self, table: &Table<C>, info: EntityInfo) -> Option<Sight> {
+        C::UNIQUE_IDS.then(|| table.index.sight(info.id))
     }
 
     fn table_of(&self, local: &Local<Member>, info: EntityInfo) -> &Table<C> {
@@ -238,7 +254,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let plain = self.slab.slot(token).plain();
         let code = self.slab.attachments.get(token.slot()).expect("not given up yet");
         if !code.gone.load(Ordering::Relaxed) || active(Mutant::GoneForgotten) {
-            self.give_up(local, self.table_of(local, plain.info), token, plain);
+            let table = self.table_of(local, plain.info);
+            self.give_up(local, table, self.sight(table, plain.info), token, plain);
         }
         let phase = code.phase.load(Ordering::Relaxed);
         let carrier = code.take_carrier().expect("completed once");

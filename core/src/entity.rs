@@ -2,7 +2,7 @@
 
 use crate::code::Code;
 use crate::limits::Charged;
-use crate::slab::Fixed;
+use crate::slab::{Fixed, Identified};
 use crate::sync::{AtomicU32, Ordering};
 
 /// An address family, by the platform's number.
@@ -57,6 +57,14 @@ pub(crate) struct EntityFixed {
     id_high: AtomicU32,
 }
 
+impl Identified for EntityFixed {
+    #[inline(always)]
+    fn id(&self) -> u64 {
+        let low = self.id_low.load(Ordering::Relaxed);
+        u64::from(self.id_high.load(Ordering::Relaxed)) << 32 | u64::from(low)
+    }
+}
+
 const DEFERRED: u32 = 1 << 15;
 const CODE: u32 = 1 << 14;
 const CHARGED: u32 = 1 << 13;
@@ -80,8 +88,6 @@ unsafe impl Fixed for EntityFixed {
     #[inline(always)]
     fn read(&self) -> EntityPlain {
         let place = self.place.load(Ordering::Relaxed);
-        let low = self.id_low.load(Ordering::Relaxed);
-        let high = self.id_high.load(Ordering::Relaxed);
         // A copy that is going to be thrown away may hold anything, so this is total.
         let family = if place & (CHARGED - 1) == AddressFamily::Inet6 as u32 {
             AddressFamily::Inet6
@@ -89,7 +95,7 @@ unsafe impl Fixed for EntityFixed {
             AddressFamily::Inet
         };
         let table = TableKey { instance: (place >> 16) as u16, family };
-        let info = EntityInfo { table, id: u64::from(high) << 32 | u64::from(low) };
+        let info = EntityInfo { table, id: self.id() };
         EntityPlain {
             info,
             deferred: place & DEFERRED != 0,

@@ -35,10 +35,10 @@ pub trait Config: Send + Sync + 'static {
     const SLOT_BITS: u32;
     /// Retirements that are handed to the collector together.
     const MAGAZINE: u32;
-    /// Cells an index starts with (a multiple of 4).
-    const INDEX_CELLS: usize;
-    /// Probing past this many cells makes an index grow.
-    const INDEX_WINDOW: usize;
+    /// An index starts with 2^level buckets.
+    const INDEX_LEVEL: u32;
+    /// An index counts one in 2^sample of its ids, to know when to grow.
+    const INDEX_SAMPLE: u32;
     /// Entities whose credit moves between a thread's stock and the common pool at once.
     const CREDIT_BATCH: i64;
     /// Whether ids are unique and entities can be enumerated: whether there is an index of ids. Without
@@ -56,8 +56,8 @@ impl Config for Standard {
     const CHUNK_BITS: u32 = 9;
     const SLOT_BITS: u32 = SLOT_BITS;
     const MAGAZINE: u32 = 256;
-    const INDEX_CELLS: usize = 64;
-    const INDEX_WINDOW: usize = 64;
+    const INDEX_LEVEL: u32 = 6;
+    const INDEX_SAMPLE: u32 = 5;
     const CREDIT_BATCH: i64 = 64;
 }
 
@@ -70,8 +70,8 @@ impl Config for HandlesOnly {
     const CHUNK_BITS: u32 = Standard::CHUNK_BITS;
     const SLOT_BITS: u32 = Standard::SLOT_BITS;
     const MAGAZINE: u32 = Standard::MAGAZINE;
-    const INDEX_CELLS: usize = 4;
-    const INDEX_WINDOW: usize = Standard::INDEX_WINDOW;
+    const INDEX_LEVEL: u32 = 0;
+    const INDEX_SAMPLE: u32 = Standard::INDEX_SAMPLE;
     const CREDIT_BATCH: i64 = Standard::CREDIT_BATCH;
     const UNIQUE_IDS: bool = false;
 }
@@ -136,9 +136,6 @@ pub(crate) enum Kind {
 pub(crate) struct Token(u64);
 
 impl Token {
-    /// Fills places that hold no token yet.
-    pub(crate) const NONE: Token = Token(0);
-
     #[inline(always)]
     pub(crate) fn new(generation: u32, slot: u32) -> Token {
         debug_assert!(u64::from(slot) <= SLOT_MASK);
@@ -236,7 +233,7 @@ impl Cipher {
 }
 
 /// A bijection that spreads every bit of `x` over all 64 (the finaliser of splitmix64).
-#[inline]
+#[inline(always)]
 pub(crate) fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -3,12 +3,13 @@
 //! Thin: every method is one call into the part it names, so that a model drives what ships. Compiled
 //! under `rtm_loom` alone and no part of the API.
 
-use crate::handle::{Config, Kind, Token};
+use crate::alloc::try_box;
+use crate::handle::{Config, Kind, Token, mix};
 use crate::member::Member;
 use crate::reclamation::{self, Batch, Flush, Garbage};
 use crate::slab::{self, Fixed};
 use crate::stack::{self, Linked};
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
 use crate::{dispatch, index, journal, limits};
 use std::ptr;
 
@@ -271,53 +272,99 @@ pub fn slot_of(token: u64) -> u32 {
 
 // --- Index ---
 
-/// An id index with a domain of its own.
+/// The slots of an index without a slab. Looking at one that is being recycled is what loom sees.
+struct Places {
+    links: Vec<AtomicU64>,
+    ids: Vec<AtomicU64>,
+    canaries: Vec<loom::cell::UnsafeCell<()>>,
+}
+
+// SAFETY: loom watches the canaries.
+unsafe impl Send for Places {}
+// SAFETY: as above.
+unsafe impl Sync for Places {}
+
+impl index::Nodes for Places {
+    fn link(&self, slot: u32) -> &AtomicU64 {
+        self.canaries[slot as usize].with(|_| ());
+        &self.links[slot as usize]
+    }
+
+    fn id(&self, slot: u32) -> u64 {
+        self.canaries[slot as usize].with(|_| ());
+        self.ids[slot as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// Recycles a slot when it is dropped.
+struct Recycled(Arc<Places>, u32);
+
+impl Drop for Recycled {
+    fn drop(&mut self) {
+        self.0.canaries[self.1 as usize].with_mut(|_| ());
+    }
+}
+
+/// An id index with slots and a domain of its own.
 pub struct Index<C: Config> {
     index: index::Index<C>,
+    places: Arc<Places>,
     /// Who may use it.
     pub domain: Domain,
 }
 
 impl<C: Config> Index<C> {
-    /// An empty index.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        Index { index: index::Index::new(0).expect("memory for an index"), domain: Domain::new() }
-    }
-
-    /// Takes an id for the object `token`. `false`: it is taken.
-    pub fn insert(&self, seat: &Seat, id: u64, token: u64) -> bool {
-        let token = Token::from_bits(token);
-        match self.index.insert(&seat.0, &seat.0.pin(), id, token) {
-            Ok(()) => true,
-            Err(index::Taken::Exists) => false,
-            Err(index::Taken::OutOfMemory) => panic!("no memory for the index"),
+    /// An empty index for objects in so many slots.
+    pub fn new(slots: u64) -> Self {
+        let places = Places {
+            links: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            ids: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            canaries: (0..slots).map(|_| loom::cell::UnsafeCell::new(())).collect(),
+        };
+        Index {
+            index: index::Index::new(0).expect("memory for an index"),
+            places: Arc::new(places),
+            domain: Domain::new(),
         }
     }
 
-    /// Frees an id that the object holds.
-    pub fn remove(&self, seat: &Seat, id: u64, token: u64) {
-        self.index.remove(&seat.0, &seat.0.pin(), id, Token::from_bits(token));
+    /// The nth id whose key begins with these three bits.
+    pub fn id(bits: u64, n: usize) -> u64 {
+        let mut ids = (0..).filter(|id| mix(*id) >> 61 == bits);
+        ids.nth(n).expect("there are many")
     }
 
-    /// All entries.
-    pub fn walk(&self, section: &Section<'_>) -> Vec<(u64, u64)> {
-        let mut walk = self.index.walk(&section.0);
-        let (mut room, mut all) = ([(0, Token::NONE)], Vec::new());
+    /// Takes an id for the object in `slot`. `false`: it is taken.
+    pub fn insert(&self, seat: &Seat, id: u64, slot: u32) -> bool {
+        self.places.ids[slot as usize].store(id, Ordering::Relaxed);
+        self.index.insert(&*self.places, &seat.0, self.index.sight(id), slot).is_ok()
+    }
+
+    /// Frees an id that the object in `slot` holds.
+    pub fn remove(&self, seat: &Seat, id: u64, slot: u32) {
+        self.index.remove(&*self.places, &seat.0, self.index.sight(id), slot);
+    }
+
+    /// Lets the slot be used again after a grace period.
+    pub fn retire(&self, seat: &Seat, slot: u32) {
+        let recycled = try_box(Recycled(self.places.clone(), slot)).expect("memory");
+        let batch = Batch::new().expect("memory for a batch");
+        seat.0.seal(batch, || Some(Garbage::Memory(recycled)));
+    }
+
+    /// The slots of all entries.
+    pub fn walk(&self, section: &Section<'_>) -> Vec<u32> {
+        let mut walk = self.index.walk(&*self.places, &section.0);
+        let (mut room, mut all) = ([0], Vec::new());
         while walk.fill(&mut room) != 0 {
-            all.push((room[0].0, room[0].1.bits()));
+            all.push(room[0]);
         }
         all
     }
 
-    /// Bytes of all arrays.
-    pub fn bytes(&self, section: &Section<'_>) -> usize {
-        self.index.footprint(&section.0).0
-    }
-
-    /// Entries that growth has moved.
-    pub fn moved(&self, section: &Section<'_>) -> u64 {
-        self.index.footprint(&section.0).1
+    /// Bytes of its buckets.
+    pub fn bytes(&self) -> usize {
+        self.index.bytes()
     }
 }
 

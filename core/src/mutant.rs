@@ -86,36 +86,30 @@ mutants! {
     /// A stack is taken with a load and a store instead of a swap.
     TakeWithoutSwap,
     // --- index ---
-    /// The root is read relaxed.
-    RootFoundRelaxed,
-    /// The root is replaced relaxed.
-    RootRelaxed,
-    /// The next array is published relaxed.
-    NextRelaxed,
-    /// The next array is found relaxed.
-    NextFoundRelaxed,
-    /// The replaced array is freed at once.
-    IndexFreesAtOnce,
-    /// A walk that finds a growth goes to the new array without ending the move.
-    IndexWalkWithoutMove,
-    /// An entry is removed relaxed.
-    RemoveRelaxed,
-    /// A value is frozen relaxed.
-    FreezeRelaxed,
-    /// A cell's key is found relaxed.
-    KeyFoundRelaxed,
-    /// A cell is marked moved relaxed.
-    MovedRelaxed,
-    /// A group is marked moved relaxed.
-    GroupRelaxed,
-    /// The index claims a key with a store instead of a compare-exchange.
-    IndexClaimBlindly,
-    /// Migration copies a value without freezing it first.
-    IndexCopyUnfrozen,
-    /// Migration does not seal the empty cell that ends a probe.
-    IndexSkipSeal,
-    /// Removal leaves the cell as if it had never been written, so a late copy resurrects it.
-    IndexRemoveToNull,
+    /// A link is read relaxed.
+    LinkFoundRelaxed,
+    /// A link is changed relaxed.
+    LinkRelaxed,
+    /// An object is marked relaxed.
+    MarkRelaxed,
+    /// The number of buckets is read relaxed.
+    LevelFoundRelaxed,
+    /// The number of buckets is raised relaxed.
+    LevelRelaxed,
+    /// Another thread's new buckets are found relaxed.
+    RowFoundRelaxed,
+    /// An object is inserted with a store instead of a compare-exchange.
+    InsertBlindly,
+    /// An object is removed without being marked first.
+    RemoveUnmarked,
+    /// An object that is not the first of its bucket, or no longer, stays in the list.
+    LeftLinked,
+    /// The list is searched without a pin.
+    SearchUnpinned,
+    /// A bucket is used before it is in the list.
+    BucketUsedNew,
+    /// Two threads link one bucket.
+    BucketLinkedTwice,
     // --- reclamation ---
     /// A record is reused while a guard of it is still inside.
     RecordReusedInside,

@@ -6,7 +6,7 @@ use crate::entity::{EntityFixed, EntityInfo, TableKey};
 use crate::error::{
     BlockError, DeregisterError, InvalidHandle, InvokeError, RegisterError, WaitError,
 };
-use crate::handle::{Config, Handle, Standard, Token};
+use crate::handle::{Config, Handle, Standard};
 use crate::invoke::Invocation;
 use crate::limits::Limits;
 use crate::member::Member;
@@ -97,30 +97,25 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
     /// [`Config::UNIQUE_IDS`], none.
     pub fn entities(&self, table: TableKey) -> impl Iterator<Item = Entity<'_, T>> {
         let slab = &self.registry.slab;
-        let mut walk =
-            self.registry.tables.find(table).map(|table| table.index.walk(&self.section));
-        let mut tokens = [(0, Token::NONE); BLOCK];
-        let mut block = [None; BLOCK];
+        let table = self.registry.tables.find(table).filter(|_| C::UNIQUE_IDS);
+        let mut walk = table.map(|table| table.index.walk(slab, &self.section));
+        let mut block = [0; BLOCK];
         let (mut next, mut filled) = (0, 0);
         std::iter::from_fn(move || {
             loop {
                 if next == filled {
-                    filled = walk.as_mut()?.fill(&mut tokens);
+                    filled = walk.as_mut()?.fill(&mut block);
                     next = 0;
                     if filled == 0 {
                         walk = None;
                         return None;
                     }
-                    for (place, (_, token)) in block.iter_mut().zip(&tokens[..filled]) {
-                        *place = slab.locate(token.sought());
-                    }
+                    block[..filled].iter().for_each(|slot| slab.ask_for(*slot));
                 }
-                let located = block[next];
+                let occupant = slab.occupant(block[next], &self.section);
                 next += 1;
-                if let Some(located) = located
-                    && let Some(slot) = slab.get_located(located, &self.section)
-                {
-                    return Some(Entity { slot, handle: slab.handle(located.sought()) });
+                if let Some((handle, slot)) = occupant {
+                    return Some(Entity { slot, handle });
                 }
             }
         })
@@ -445,7 +440,7 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
 
     /// See [`Registry::statistics`].
     pub fn statistics(&self) -> Statistics {
-        self.registry.statistics_as(&self.local)
+        self.registry.statistics()
     }
 
     /// Departed entities whose payloads are not dropped yet: [`Statistics::retired`] alone.

@@ -30,7 +30,7 @@ use crate::error::{
     DeregisterError, InvalidHandle, ReferenceError, Refusal, RegisterError, WaitError,
 };
 use crate::handle::{Config, Handle, Kind, Standard, Token, mix, random_secret};
-use crate::index::Taken;
+use crate::index::Exists;
 use crate::journal::Note;
 use crate::limits::{Credits, Limits};
 use crate::member::{self, Member};
@@ -328,6 +328,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
                 Err(refusal) => return refuse(refusal, payload),
             },
         };
+        let sight = C::UNIQUE_IDS.then(|| table.index.sight(info.id));
         let Some(charged) = self.credits.take(local, C::CREDIT_BATCH) else {
             return refuse(Refusal::EntityLimit, payload);
         };
@@ -362,9 +363,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let deferred = drop_by == DropBy::Collectors;
         let plain = EntityPlain { info, deferred, code: has_code, charged };
         self.slab.fill(&reserved, plain, payload);
-        let inserted = match C::UNIQUE_IDS {
-            true => table.index.insert(local, &local.pin(), info.id, token),
-            false => Ok(()),
+        let inserted = match sight {
+            Some(sight) => table.index.insert(&self.slab, local, sight, token.slot()),
+            None => Ok(()),
         };
         match inserted {
             Ok(()) => {
@@ -372,14 +373,10 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
                 bump(&record.state.registered, 1);
                 Ok(self.slab.seal(token))
             }
-            Err(taken) => {
+            Err(Exists) => {
                 let payload = self.slab.take_back(&reserved);
                 undo(reserved);
-                let refusal = match taken {
-                    Taken::Exists => Refusal::AlreadyExists,
-                    Taken::OutOfMemory => Refusal::OutOfMemory,
-                };
-                refuse(refusal, payload)
+                refuse(Refusal::AlreadyExists, payload)
             }
         }
     }
@@ -558,10 +555,6 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         local: &'a Local<Member>,
     ) -> Result<Flushing<'a, T, C>, WaitError> {
         self.may_wait_as(local)?;
-        // Before the flush begins, so that old arrays go with it.
-        for table in self.tables.all().iter() {
-            table.index.finish(local, &local.pin());
-        }
         self.slab.seal_all(local).map_err(|OutOfMemory| WaitError::OutOfMemory)?;
         Ok(Flushing::new(self, local))
     }
@@ -646,24 +639,15 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     /// Figures of this moment, each exact for itself, taken one after the other.
     ///
-    /// Lock-free; walks all members. In a thread that is no member and finds no memory to become
-    /// one, the figures of tables and indexes are 0.
+    /// Lock-free; walks all members and tables.
     pub fn statistics(&self) -> Statistics {
-        self.ambient(|local| self.statistics_as(local)).unwrap_or_else(|OutOfMemory| self.counts())
-    }
-
-    pub(crate) fn statistics_as(&self, local: &Local<Member>) -> Statistics {
         let mut statistics = self.counts();
-        let pin = local.pin();
         let tables = self.tables.all();
         for table in tables.iter() {
-            let (bytes, moved, most) = table.index.footprint(&pin);
             statistics.tables += 1;
             statistics.listeners += u64::from(table.audience.listeners());
             statistics.bytes += table.audience.bytes() as u64;
-            statistics.index_bytes += bytes as u64;
-            statistics.index_moved += moved;
-            statistics.index_most_moved = statistics.index_most_moved.max(most);
+            statistics.index_bytes += table.index.bytes() as u64;
         }
         statistics.bytes += statistics.index_bytes;
         statistics.instances = tables.instances() as u64;

@@ -22,14 +22,10 @@ pub struct Statistics {
     pub exhausted_slots: u64,
     /// Chunks of slots.
     pub chunks: u64,
-    /// Bytes of chunks, directory, indexes and journals.
+    /// Bytes of chunks, indexes and journals.
     pub bytes: u64,
-    /// Bytes of the id indexes alone.
+    /// Bytes of the buckets of the id indexes alone.
     pub index_bytes: u64,
-    /// Entries that growing indexes have moved.
-    pub index_moved: u64,
-    /// The most entries that one operation has moved.
-    pub index_most_moved: u64,
     /// Tables (instance and family).
     pub tables: u64,
     /// Instances.

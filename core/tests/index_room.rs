@@ -1,6 +1,6 @@
-//! Bug: while an index moved to an array of the same or a smaller size, ids that had been withdrawn came
-//! back, and the new array had no room for them: a panic that left the table broken. And: a mover that
-//! slept between moving the last group and counting it made others see "out of memory".
+//! Bug, of an earlier index that moved its entries when it grew: ids that had been withdrawn came back during a
+//! move and found no room: a panic that left the table broken. And: a mover that slept made others see "out
+//! of memory".
 #![cfg(not(rtm_loom))]
 
 mod common;

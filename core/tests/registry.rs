@@ -507,14 +507,22 @@ fn an_empty_registry_is_small_and_threads_come_and_go() {
 }
 
 #[test]
-fn growth_moves_a_bounded_number_of_entries() {
+fn the_index_grows_with_its_ids() {
     let registry = registry::<()>();
-    let owned: Vec<_> = (0..200_000)
-        .map(|id| registry.register(entity(V4, id), ()).unwrap().into_handle())
-        .collect();
-    let statistics = registry.statistics();
-    assert!(statistics.index_moved > 100_000);
-    assert!(statistics.index_most_moved <= 512, "{}", statistics.index_most_moved);
+    let mut owned = Vec::new();
+    for (count, most) in [(1_000, 16 << 10), (200_000, 2 << 20)] {
+        for id in owned.len() as u64..count {
+            owned.push(registry.register(entity(V4, id), ()).unwrap().into_handle());
+        }
+        let bytes = registry.statistics().index_bytes;
+        // Between one bucket and four for each id.
+        assert!(bytes >= 8 * count && bytes <= 2 * most, "{bytes} bytes for {count} ids");
+        assert_eq!(registry.enter().entities(V4).count() as u64, count);
+    }
+    for id in 0..owned.len() as u64 {
+        let again = registry.register(entity(V4, id), ()).map(|_| ());
+        assert_eq!(again.unwrap_err().refusal, Refusal::AlreadyExists);
+    }
     for handle in owned {
         registry.deregister(handle).unwrap();
     }

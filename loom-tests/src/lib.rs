@@ -25,14 +25,13 @@
 //! | a counter instead of an eventfd (`dispatch/queue.rs`) | no system calls | `core/src/dispatch/tests.rs` |
 //! | counts of `Arc`s in `dispatch` are std's | fewer executions; they free plain memory | – |
 //! | two stripes for an entity's methods (`code.rs`) | size | `core/tests/events.rs` |
-//! | groups of one line instead of four (`index/array.rs`) | size | `core/tests/properties.rs` |
+//! | orders of 3 bits instead of 33 (`index/link.rs`) | objects of one order | `core/tests/properties.rs` |
 //! | a journal has blocks of two entries (`journal/mod.rs`) | size | `core/src/journal/tests.rs` |
-//! | an index array has a canary (`index/array.rs`) | loom does not see freed atomics | – |
+//! | the index's objects lie in slots that have canaries (`model.rs`) | loom does not see an atomic used anew | `core/tests/properties.rs` |
 //! | crossbeam-epoch's compiler fence is a fence | loom has none | crossbeam's own tests |
 //!
 //! Never run: members of threads in the thread-local list (`member.rs`; `core/tests/registry.rs` and
-//! `stress.rs`), the side cells of the two largest ids (`registry.rs` there, `properties.rs`), growth of
-//! an index by parts (arrays of more than 256 cells: `registry.rs`, `stress.rs`), limits that
+//! `stress.rs`), buckets of an index beyond the fourth level (`registry.rs`, `stress.rs`), limits that
 //! change at run time, back-pressure, panicking drops (`registry.rs`), the threads of a `Dispatcher`
 //! (`core/tests/events.rs`), listeners of several tables, slices of more than a few events.
 //! The lock in place of arc-swap orders the threads of the registry's models more than arc-swap
@@ -148,16 +147,21 @@ models! {
         push_against_take []
     }
     index {
-        two_insertions []
-        two_ids_in_one_cell [IndexClaimBlindly]
+        two_insertions [InsertBlindly]
+        two_ids_in_one_place [InsertBlindly]
+        two_ids_of_one_order []
         insert_against_remove []
-        id_handed_on [RemoveRelaxed]
-        insert_against_growth [IndexSkipSeal NextRelaxed KeyFoundRelaxed]
-        growth_in_one_step [RootRelaxed RootFoundRelaxed NextFoundRelaxed]
-        remove_against_growth [IndexCopyUnfrozen GroupRelaxed]
-        late_mover [IndexRemoveToNull]
-        array_freed_under_a_walk [IndexFreesAtOnce]
-        walk_against_growth [IndexWalkWithoutMove FreezeRelaxed MovedRelaxed GroupRelaxed]
+        id_handed_on [LinkRelaxed LinkFoundRelaxed]
+        id_handed_on_by_its_mark [MarkRelaxed LinkFoundRelaxed]
+        insert_behind_a_removal [RemoveUnmarked]
+        two_neighbours_removed [RemoveUnmarked LeftLinked]
+        slot_used_again_under_a_search [SearchUnpinned]
+        slot_used_again_under_a_walk []
+        walk_against_the_rest []
+        bucket_linked_under_insertions [BucketLinkedTwice]
+        bucket_linked_under_a_removal [BucketUsedNew]
+        growth_seen [LevelRelaxed LevelFoundRelaxed]
+        two_growths [RowFoundRelaxed]
     }
     journal {
         append_and_read [
@@ -294,7 +298,15 @@ const PREEMPTIONS: usize = 2;
 /// # Panics
 /// If the model does, or if there was only one execution.
 pub fn explore(model: impl Fn() + Send + Sync + 'static) {
-    search(&[false, true], model);
+    search(&[false, true], 0, model);
+}
+
+/// As [`explore`] with two pre-emptions more, for models with few executions.
+///
+/// # Panics
+/// As [`explore`].
+pub fn explore_further(model: impl Fn() + Send + Sync + 'static) {
+    search(&[false, true], 2, model);
 }
 
 /// As [`explore`] from one side only, for models of three threads.
@@ -302,10 +314,10 @@ pub fn explore(model: impl Fn() + Send + Sync + 'static) {
 /// # Panics
 /// As [`explore`].
 pub fn explore_once(model: impl Fn() + Send + Sync + 'static) {
-    search(&[false], model);
+    search(&[false], 0, model);
 }
 
-fn search(sides: &[bool], model: impl Fn() + Send + Sync + 'static) {
+fn search(sides: &[bool], further: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut counted = Counted::default();
     let model = Arc::new(model);
     for spawned_first in sides {
@@ -314,7 +326,7 @@ fn search(sides: &[bool], model: impl Fn() + Send + Sync + 'static) {
         builder.checkpoint_interval = 500;
         if builder.preemption_bound.is_none() {
             let deeper = usize::from(std::env::var_os("RTM_LOOM_DEEP").is_some());
-            builder.preemption_bound = Some(PREEMPTIONS + deeper);
+            builder.preemption_bound = Some(PREEMPTIONS + further + deeper);
         }
         counted.bound = builder.preemption_bound.unwrap_or_default();
         SPAWNED_FIRST.set(*spawned_first);
@@ -371,10 +383,11 @@ pub(crate) fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> loom::thread
     thread
 }
 
-/// Bits of a generation, slots of one chunk and of all (as bits), magazine and window of a model's parts.
+/// Bits of a generation, slots of one chunk and of all (as bits), magazine, first level and sample (as bits)
+/// of a model's parts.
 macro_rules! sizes {
     ($(#[$doc:meta])* $name:ident, $generation:literal, $chunk:literal, $slot:literal,
-        $magazine:literal, $window:literal) => {
+        $magazine:literal, $level:literal, $sample:literal) => {
         $(#[$doc])*
         pub struct $name;
         impl Config for $name {
@@ -382,8 +395,8 @@ macro_rules! sizes {
             const CHUNK_BITS: u32 = $chunk;
             const SLOT_BITS: u32 = $slot;
             const MAGAZINE: u32 = $magazine;
-            const INDEX_CELLS: usize = 4;
-            const INDEX_WINDOW: usize = $window;
+            const INDEX_LEVEL: u32 = $level;
+            const INDEX_SAMPLE: u32 = $sample;
             const CREDIT_BATCH: i64 = 1;
         }
     };
@@ -391,31 +404,31 @@ macro_rules! sizes {
 
 sizes!(
     /// One slot in all, so that it is used again.
-    One, 32, 0, 0, 1, 4
+    One, 32, 0, 0, 1, 0, 64
 );
 sizes!(
     /// One slot, used twice and then spent.
-    Twice, 1, 0, 0, 1, 4
+    Twice, 1, 0, 0, 1, 0, 64
 );
 sizes!(
-    /// Four slots, each a chunk.
-    Four, 32, 0, 2, 1, 4
+    /// Four slots, each a chunk. An index of one bucket.
+    Four, 32, 0, 2, 1, 0, 64
 );
 sizes!(
     /// Two slots in one chunk, retired in pairs.
-    Pair, 32, 1, 1, 2, 4
+    Pair, 32, 1, 1, 2, 0, 64
 );
 sizes!(
     /// Four slots in two chunks, retired in fours.
-    Lazy, 32, 1, 2, 4, 4
+    Lazy, 32, 1, 2, 4, 0, 64
 );
 sizes!(
     /// Four slots in two chunks, retired in pairs.
-    Paired, 32, 1, 2, 2, 4
+    Paired, 32, 1, 2, 2, 0, 64
 );
 sizes!(
-    /// Two slots in one chunk, retired one by one; an index that grows at the second cell.
-    Two, 32, 1, 1, 1, 1
+    /// Two slots in one chunk, retired one by one; an index that grows with every id.
+    Two, 32, 1, 1, 1, 0, 0
 );
 
 /// Makes a test of each named model, and one that no model of the module is missing.

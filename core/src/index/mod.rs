@@ -1,338 +1,431 @@
 //! The id index of one table: which ids are taken, and by which object.
 //!
-//! *Roles.* Registrations insert, deregistrations remove, enumerations walk; all are pinned.
+//! A split-ordered list (Shalev and Shavit, 2006; the list after Harris, 2001, and Michael, 2002): all
+//! objects in one linked list, sorted by order, and buckets that lead into it. An order are the upper bits of a
+//! key, a key is the id, mixed with a secret by a bijection: different ids have different keys. The
+//! links of objects are words beside their slots; the index itself is its buckets. Growth adds buckets and
+//! moves nothing.
 //!
-//! *States.* An index is one array (`array.rs`), or two while entries move from the first to the
-//! second. Array: current → moving (it has a `next`) → moved (every group of cells is done) →
-//! replaced as the root, retired, freed after its grace period. As a rule one array moves at a time;
-//! operations follow the chain however long it is.
+//! *Roles.* Registrations insert, deregistrations remove, enumerations walk.
 //!
-//! *Paths.* No growth: one probe sequence, usually one cache line. During growth every operation
-//! first moves the cells of its own key's probe sequence and seals its end, so that its key can
-//! only be in the new array from then on; then it moves one more group, so that the growth ends;
-//! then it works on the new array. A growth is begun when an insertion probes past
-//! `INDEX_WINDOW` cells in an array that is crowded (three quarters claimed, by a sample), or finds no
-//! cell at all; the new size follows from a sample, so a table
-//! full of abandoned keys is rewritten at its old size, once that is [`ROOMY`] (it never shrinks: abandoned keys may all come
-//! back while it moves). Arrays of up to [`SMALL`] cells move as a whole, before anything else enters
-//! the new one. An insertion into a crowded new array first ends the move into it. Should a move find
-//! no room all the same, it begins the next growth itself and takes its entry there.
+//! *States.* An object is outside → linked → marked → unlinked, and stays so until its slot is used again.
+//! Its link leads nowhere else once it is marked. A bucket (its word) is unused → new, while one thread puts it
+//! into the list → in use, for ever. Until it is in use, everybody begins at the one it is split from, so nobody
+//! waits for that thread.
 //!
-//! *Uniqueness.* A key's cell, once claimed, is that key's for the life of the array, and a key is
-//! always claimed in the first unclaimed cell of its probe sequence: two insertions of one id meet
-//! in one cell, and one compare-exchange of its value decides.
+//! *Paths.* Mostly the node before the place that is looked for is the bucket itself, and a link tells
+//! the order of the node it leads to: one load, and one compare-exchange to insert; a mark more to remove. No
+//! other object is touched. Else the list is searched, pinned, and marked objects on the way are unlinked.
 //!
-//! *Ids.* A cell stores id + 2, because 0 and 1 mean unclaimed and sealed. The two ids for which
-//! that overflows have cells of their own, outside the arrays.
+//! *Uniqueness.* An id has one place in the list: behind all nodes of its rank or less, and before the next. It
+//! is inserted by a compare-exchange of the link between them, so two insertions of one id meet.
 //!
-//! *ABA.* Values carry generations. A late mover can only fill a value that was never written, and
-//! an operation on the key is let into the new array only after the value was written there.
+//! *ABA and reclamation.* Buckets never go. A link from a bucket that has not changed, or has changed back,
+//! leads to a node of the same rank: it is still right to insert before it. A link from an object may be
+//! that of the next object in its slot, so objects are visited only under a pin: a slot is used again only after
+//! a grace period that begins after its object was unlinked.
 //!
-//! *Orderings.* At their sites in `array.rs`. The root is published with release and acquired.
+//! *Orderings.* Links are read with acquire and changed by read-modify-writes with release: whoever follows
+//! one sees the object as it was filled, and whoever finds an id free has seen what its last holder did.
+//! A bucket on its way into the list is its one thread's, so it stores.
 //!
-//! *Progress.* Insert and remove are lock-free and move at most a probe sequence, a group and (in a
-//! small array) the array. Allocation failure refuses an insertion only if there is no free cell.
+//! *Progress.* Insert, remove and walk are lock-free, whatever happens to the thread that links a bucket.
+//! Without memory to grow, searches become longer.
 
-mod array;
+mod buckets;
+mod link;
 
-use crate::alloc::{OutOfMemory, try_box};
-use crate::handle::{Config, Token, mix};
+use crate::alloc::OutOfMemory;
+use crate::handle::{Config, mix};
 use crate::mutant::{Mutant, active, relaxed_if};
-use crate::reclamation::{Batch, Garbage, Local, Pinned, Protects};
-use crate::sync::{AtomicPtr, AtomicU64, Ordering};
-use array::{Array, Inserted, Removed, Sample};
+use crate::reclamation::{Local, Pinned, Protects};
+use crate::sync::{AtomicU64, Ordering, prefetch};
+use buckets::Buckets;
+use link::{Link, MARKED, NEW, Rank, UNUSED};
 use std::marker::PhantomData;
 
-/// Cells up to which an array is moved in one go.
-const SMALL: usize = 256;
-/// Cells up to which an array full of abandoned keys is doubled rather than rewritten at its size, as long
-/// as one in 16 is in use: a small table whose ids keep changing is then rewritten rarely.
-const ROOMY: usize = 1 << 14;
-/// Cells looked at to guess how many are in use, for a decision that can be taken again soon and for one
-/// that cannot.
-const GLANCE: usize = 256;
-const SAMPLE: usize = 1024;
+/// Up to this level there are twice as many buckets as objects, beyond it as many.
+const ROOMY_LEVEL: u32 = 16;
+/// Buckets ahead of a walk that are asked for, and whose first object is.
+const AHEAD: u32 = 16;
+const OBJECTS_AHEAD: u32 = 8;
 
-/// Why an id was not inserted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    Exists,
-    OutOfMemory,
+/// The objects, known by the numbers of their slots.
+pub(crate) trait Nodes {
+    /// The word beside this slot. The index owns it while the object is in the list.
+    fn link(&self, slot: u32) -> &AtomicU64;
+    /// The id of the object in this slot.
+    fn id(&self, slot: u32) -> u64;
 }
 
-/// The ids that id + 2 cannot represent.
-const SIDE_IDS: [u64; 2] = [u64::MAX - 1, u64::MAX];
+/// The id is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exists;
 
 pub(crate) struct Index<C: Config> {
-    root: AtomicPtr<Array>,
-    /// Values of [`SIDE_IDS`]: 0 or a present value.
-    side: [AtomicU64; 2],
+    buckets: Buckets,
+    /// Of the ids whose keys end in `C::INDEX_SAMPLE` zeros: how many are taken.
+    counted: AtomicU64,
     seed: u64,
-    /// Cells moved by growth, and the most that one operation moved.
-    moved: AtomicU64,
-    most_moved: AtomicU64,
     marker: PhantomData<C>,
+}
+
+/// An id, and where the search for it begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Sight {
+    key: u64,
+    place: u32,
+}
+
+/// Where a node is, or would be: behind `before`, which leads to `link`.
+#[derive(Clone, Copy)]
+struct Spot<'a> {
+    before: &'a AtomicU64,
+    link: Link,
+}
+
+fn load(word: &AtomicU64) -> Link {
+    // Acquire: partners are `insert`, `unlink` and `link_bucket`.
+    Link(word.load(relaxed_if(Mutant::LinkFoundRelaxed, Ordering::Acquire)))
+}
+
+impl<'a> Spot<'a> {
+    fn behind(before: &'a AtomicU64) -> Spot<'a> {
+        Spot { before, link: load(before) }
+    }
+
+    /// Makes the node before lead elsewhere, unless it has changed.
+    fn redirect(self, to: Link) -> Result<(), Link> {
+        let next = self.link.redirected(to);
+        // AcqRel: partner is `load`. Acquire also when it succeeds: the link may have changed and changed back.
+        let order = relaxed_if(Mutant::LinkRelaxed, Ordering::AcqRel);
+        (self.before)
+            .compare_exchange(self.link.0, next.0, order, Ordering::Acquire)
+            .map_or_else(|now| Err(Link(now)), |_| Ok(()))
+    }
 }
 
 impl<C: Config> Index<C> {
     pub(crate) fn new(seed: u64) -> Result<Self, OutOfMemory> {
-        let root = Box::into_raw(try_box(Array::new(C::INDEX_CELLS)?)?);
-        Ok(Index {
-            root: AtomicPtr::new(root),
-            side: [AtomicU64::new(0), AtomicU64::new(0)],
-            seed,
-            moved: AtomicU64::new(0),
-            most_moved: AtomicU64::new(0),
-            marker: PhantomData,
-        })
+        let buckets = Buckets::new(C::INDEX_LEVEL)?;
+        buckets.at(0).store(Link::END.0, Ordering::Relaxed);
+        Ok(Index { buckets, counted: AtomicU64::new(0), seed, marker: PhantomData })
     }
 
-    fn root<'g>(&'g self, _guard: &'g impl Protects) -> &'g Array {
-        // Acquire: pairs with the exchange in `advance`.
-        let root = self.root.load(relaxed_if(Mutant::RootFoundRelaxed, Ordering::Acquire));
-        // SAFETY: never null; a replaced root is retired, and the guard keeps it until it goes.
-        unsafe { &*root }
-    }
-
-    fn side(&self, id: u64) -> Option<&AtomicU64> {
-        SIDE_IDS.iter().position(|side| *side == id).map(|index| &self.side[index])
-    }
-
-    fn hash(&self, id: u64) -> u64 {
+    fn key(&self, id: u64) -> u64 {
         mix(id ^ self.seed)
     }
 
-    /// Takes the id for the object, unless it is taken.
+    /// Finds where the search for an id begins, and asks for the line.
+    #[inline(always)]
+    pub(crate) fn sight(&self, id: u64) -> Sight {
+        let key = self.key(id);
+        let place = Buckets::place(self.buckets.level(), key);
+        prefetch(self.buckets.at(place));
+        Sight { key, place }
+    }
+
+    /// Takes the id that is sighted for the object in `slot`, unless it is taken. The object has been filled.
+    #[inline]
     pub(crate) fn insert<S: Send + Sync + 'static>(
         &self,
+        nodes: &impl Nodes,
         local: &Local<S>,
-        pin: &Pinned,
-        id: u64,
-        token: Token,
-    ) -> Result<(), Taken> {
-        if let Some(side) = self.side(id) {
-            return side
-                .compare_exchange(0, array::present(token), Ordering::AcqRel, Ordering::Relaxed)
-                .map(drop)
-                .map_err(|_| Taken::Exists);
-        }
-        let hash = self.hash(id);
-        let mut array = self.root(pin);
+        sight: Sight,
+        slot: u32,
+    ) -> Result<(), Exists> {
+        let rank = Rank::of_object(sight.key);
+        let (word, this) = (nodes.link(slot), Link::to(rank, slot));
+        let mut spot = self.begin(nodes, local, sight.place);
         loop {
-            if let Some(next) = array.next(pin) {
-                self.help(local, pin, array, hash);
-                array = next;
-                continue;
+            spot = self.skip_buckets(spot, rank);
+            if spot.link.rank() <= rank {
+                break;
             }
-            match array.insert(hash, id, token) {
-                Inserted::Yes { probed } => {
-                    if probed > C::INDEX_WINDOW && Self::is_crowded(array) {
-                        // Without memory the array just stays crowded.
-                        let _ = self.grow(local, pin, array);
-                    }
+            word.store(spot.link.bare().0, Ordering::Relaxed);
+            if active(Mutant::InsertBlindly) {
+                spot.before.store(spot.link.redirected(this).0, Ordering::Release);
+                self.count_in(sight);
+                return Ok(());
+            }
+            match spot.redirect(this) {
+                Ok(()) => {
+                    self.count_in(sight);
                     return Ok(());
                 }
-                Inserted::Exists => return Err(Taken::Exists),
-                Inserted::Moving => {}
-                Inserted::Full => {
-                    self.grow(local, pin, array).map_err(|OutOfMemory| Taken::OutOfMemory)?;
-                }
+                Err(now) => spot.link = now,
+            }
+        }
+        self.insert_searching(nodes, local, sight, spot.before, slot)
+    }
+
+    fn insert_searching<S: Send + Sync + 'static>(
+        &self,
+        nodes: &impl Nodes,
+        local: &Local<S>,
+        sight: Sight,
+        from: &AtomicU64,
+        slot: u32,
+    ) -> Result<(), Exists> {
+        let rank = Rank::of_object(sight.key);
+        let (word, this) = (nodes.link(slot), Link::to(rank, slot));
+        let pin = Self::pin(local);
+        loop {
+            let Some(spot) = self.search(nodes, &pin, from, rank, sight.key) else {
+                return Err(Exists);
+            };
+            word.store(spot.link.bare().0, Ordering::Relaxed);
+            if spot.redirect(this).is_ok() {
+                self.count_in(sight);
+                return Ok(());
             }
         }
     }
 
-    /// Frees the id, which the object must hold. The caller has seen its insertion (`unpublish`
-    /// acquires what `publish` released), or it would look for a key that is not there yet.
+    /// Frees the id that is sighted, which the object in `slot` must hold.
+    #[inline]
     pub(crate) fn remove<S: Send + Sync + 'static>(
         &self,
+        nodes: &impl Nodes,
         local: &Local<S>,
-        pin: &Pinned,
-        id: u64,
-        token: Token,
+        sight: Sight,
+        slot: u32,
     ) {
-        if let Some(side) = self.side(id) {
-            // Release: partner is the exchange in `insert`.
-            side.store(0, Ordering::Release);
+        let rank = Rank::of_object(sight.key);
+        let spot = self.skip_buckets(self.begin(nodes, local, sight.place), rank);
+        let word = nodes.link(slot);
+        let next = if active(Mutant::RemoveUnmarked) {
+            load(word)
+        } else {
+            // Release: whoever finds the mark may take the id. Acquire: we pass on where it leads.
+            let order = relaxed_if(Mutant::MarkRelaxed, Ordering::AcqRel);
+            Link(word.fetch_or(MARKED, order))
+        };
+        self.count_out(sight);
+        let is_first = spot.link.bare() == Link::to(rank, slot);
+        if is_first && (spot.redirect(next).is_ok() || active(Mutant::LeftLinked)) {
             return;
         }
-        let hash = self.hash(id);
-        let mut array = self.root(pin);
+        if active(Mutant::LeftLinked) {
+            return;
+        }
+        // A search leaves nothing marked behind it.
+        let pin = Self::pin(local);
+        let _ = self.search(nodes, &pin, spot.before, rank, sight.key);
+    }
+
+    fn pin<S: Send + Sync + 'static>(local: &Local<S>) -> Option<Pinned> {
+        (!active(Mutant::SearchUnpinned)).then(|| local.pin())
+    }
+
+    /// Behind the bucket at this place, or the nearest before it that is in use.
+    #[inline(always)]
+    fn begin<'a, S: Send + Sync + 'static>(
+        &'a self,
+        nodes: &impl Nodes,
+        local: &Local<S>,
+        place: u32,
+    ) -> Spot<'a> {
+        let spot = Spot::behind(self.buckets.at(place));
+        if spot.link.is_in_use() {
+            return spot;
+        }
+        self.begin_at_parent(nodes, local, place, spot.link)
+    }
+
+    #[cold]
+    fn begin_at_parent<'a, S: Send + Sync + 'static>(
+        &'a self,
+        nodes: &impl Nodes,
+        local: &Local<S>,
+        place: u32,
+        found: Link,
+    ) -> Spot<'a> {
+        if active(Mutant::BucketUsedNew) && found.0 & !NEW != UNUSED {
+            return Spot { before: self.buckets.at(place), link: found };
+        }
+        let mut parent = place;
+        let spot = loop {
+            parent = buckets::parent(parent);
+            let spot = Spot::behind(self.buckets.at(parent));
+            // The bucket at 0 always is.
+            if spot.link.is_in_use() {
+                break spot;
+            }
+        };
+        if found.0 == UNUSED && self.link_bucket(nodes, local, place, spot.before) {
+            return Spot::behind(self.buckets.at(place));
+        }
+        spot
+    }
+
+    /// Puts the bucket into the list, unless somebody else does. `from` is a bucket before it.
+    fn link_bucket<S: Send + Sync + 'static>(
+        &self,
+        nodes: &impl Nodes,
+        local: &Local<S>,
+        place: u32,
+        from: &AtomicU64,
+    ) -> bool {
+        let word = self.buckets.at(place);
+        let relaxed = Ordering::Relaxed;
+        let taken = word.compare_exchange(UNUSED, NEW, relaxed, relaxed);
+        if taken.is_err() && !active(Mutant::BucketLinkedTwice) {
+            return false;
+        }
+        let key = buckets::least_key(place);
+        let rank = Rank::of_bucket(key);
+        let pin = Self::pin(local);
         loop {
-            if let Some(next) = array.next(pin) {
-                self.help(local, pin, array, hash);
-                array = next;
+            let spot = self.search(nodes, &pin, from, rank, key);
+            let spot = spot.expect("no object has a bucket's rank");
+            word.store(spot.link.bare().0 | NEW, Ordering::Relaxed);
+            if spot.redirect(Link::to(rank, place)).is_ok() {
+                break;
+            }
+        }
+        // Release: partner is `load`; what the search saw is seen. (No mutant: it takes three threads that
+        // insert, link and find, more than loom gets through.)
+        word.fetch_and(!NEW, Ordering::Release);
+        true
+    }
+
+    /// Goes on to the last bucket before `rank`, as long as there is no object in between.
+    #[inline(always)]
+    fn skip_buckets<'a>(&'a self, mut spot: Spot<'a>, rank: Rank) -> Spot<'a> {
+        while spot.link.rank() < rank && spot.link.is_to_bucket() {
+            spot = Spot::behind(self.buckets.at(spot.link.number()));
+        }
+        spot
+    }
+
+    /// The place for a node of this rank and key, behind `from`, which is a bucket before it. Unlinks what is
+    /// marked on the way. `None`: an object with this key is in the list.
+    fn search<'a, N: Nodes>(
+        &'a self,
+        nodes: &'a N,
+        _pin: &'a Option<Pinned>,
+        from: &'a AtomicU64,
+        rank: Rank,
+        key: u64,
+    ) -> Option<Spot<'a>> {
+        let mut spot = Spot::behind(from);
+        loop {
+            if spot.link.is_marked() {
+                // The object before is going: it leads nowhere else any more.
+                spot = Spot::behind(from);
                 continue;
             }
-            match array.remove(hash, id, token) {
-                Removed::Yes => return,
-                Removed::Moving => {}
+            if spot.link.rank() > rank {
+                return Some(spot);
+            }
+            let number = spot.link.number();
+            if spot.link.is_to_bucket() {
+                spot = Spot::behind(self.buckets.at(number));
+                continue;
+            }
+            let word = nodes.link(number);
+            let next = load(word);
+            if next.is_marked() {
+                spot = match spot.redirect(next) {
+                    Ok(()) => Spot { link: spot.link.redirected(next), ..spot },
+                    Err(_) => Spot::behind(from),
+                };
+                continue;
+            }
+            if spot.link.rank() == rank && self.key(nodes.id(number)) == key {
+                return None;
+            }
+            spot = Spot { before: word, link: next };
+        }
+    }
+
+    fn is_sampled(sight: Sight) -> bool {
+        sight.key.trailing_zeros() >= C::INDEX_SAMPLE
+    }
+
+    #[inline(always)]
+    fn count_in(&self, sight: Sight) {
+        if Self::is_sampled(sight) {
+            let counted = self.counted.fetch_add(1, Ordering::Relaxed) + 1;
+            let level = self.buckets.level();
+            let room = if level < ROOMY_LEVEL { 1 << level >> 1 } else { 1 << level };
+            if counted << C::INDEX_SAMPLE > room {
+                self.buckets.grow(level);
             }
         }
     }
 
-    /// Walks everything that is in the index during the whole walk, and perhaps more, each object
-    /// at most once. Objects may have gone when they are shown: ask the slab.
-    pub(crate) fn walk<'g>(&'g self, guard: &'g impl Protects) -> Walk<'g> {
-        let mut array = self.root(guard);
-        while let Some(next) = array.next(guard) {
-            // Everything still in the old array, or on its way, is in the new one after this.
-            if !active(Mutant::IndexWalkWithoutMove) {
-                self.count_moved(array.move_all(|id| self.hash(id)));
-            }
-            array = next;
-        }
-        Walk { array, at: 0, side: &self.side, side_at: 0 }
-    }
-
-    /// Takes part in the growth from `array`: the own key's cells, then one group.
-    fn help<S: Send + Sync + 'static>(
-        &self,
-        local: &Local<S>,
-        pin: &Pinned,
-        array: &Array,
-        hash: u64,
-    ) {
-        let rehash = |id| self.hash(id);
-        let moved = if array.cells() <= SMALL {
-            array.move_all(rehash)
-        } else {
-            array.move_probe(hash, rehash) + array.move_group(rehash)
-        };
-        self.count_moved(moved);
-        self.advance(local, pin, array);
-    }
-
-    fn count_moved(&self, moved: usize) {
-        if moved != 0 {
-            self.moved.fetch_add(moved as u64, Ordering::Relaxed);
-            self.most_moved.fetch_max(moved as u64, Ordering::Relaxed);
+    #[inline(always)]
+    fn count_out(&self, sight: Sight) {
+        if Self::is_sampled(sight) {
+            self.counted.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Replaces the root if all of it has been moved.
-    fn advance<S: Send + Sync + 'static>(&self, local: &Local<S>, pin: &Pinned, array: &Array) {
-        if !array.is_moved() {
-            return;
-        }
-        let Some(next) = array.next(pin) else { return };
-        let old = std::ptr::from_ref(array).cast_mut();
-        if self.root.load(Ordering::Relaxed) != old {
-            return;
-        }
-        // Without memory to retire it the old root stays; operations go through it to the new one.
-        let Ok(batch) = Batch::new() else { return };
-        let new = std::ptr::from_ref(next).cast_mut();
-        // Release: partner is `root`.
-        let order = relaxed_if(Mutant::RootRelaxed, Ordering::Release);
-        if self.root.compare_exchange(old, new, order, Ordering::Relaxed).is_ok() {
-            // SAFETY: every array came from a box; nobody finds this one any more, and those who
-            // have it are pinned.
-            let old = unsafe { Box::from_raw(old) };
-            if active(Mutant::IndexFreesAtOnce) {
-                return;
-            }
-            local.seal(batch, || Some(Garbage::Memory(old)));
-        }
+    /// Walks everything that is in the index during the whole walk, and perhaps more, each object at most
+    /// once. Objects may have gone, or not come yet, when they are shown: ask the slab.
+    pub(crate) fn walk<'g, N: Nodes>(
+        &'g self,
+        nodes: &'g N,
+        _guard: &'g impl Protects,
+    ) -> Walk<'g, C, N> {
+        Walk { index: self, nodes, level: self.buckets.level(), link: load(self.buckets.at(0)) }
     }
 
-    /// Whether a long probe in this array is no accident. A small one is not worth the question.
-    fn is_crowded(array: &Array) -> bool {
-        if array.cells() <= SMALL {
-            return true;
-        }
-        let Sample { seen, claimed, .. } = array.sample(GLANCE);
-        claimed * 4 >= seen * 3
-    }
-
-    /// Begins to move `array` to a new one. Done if somebody else has.
-    fn grow<S: Send + Sync + 'static>(
-        &self,
-        local: &Local<S>,
-        pin: &Pinned,
-        array: &Array,
-    ) -> Result<(), OutOfMemory> {
-        // End the moves into `array` first, so that as a rule one array moves at a time.
-        if array.next(pin).is_some() {
-            return Ok(());
-        }
-        self.finish(local, pin);
-        let Sample { seen, claimed, live } = array.sample(SAMPLE);
-        let cells = array.cells();
-        let wanted = if live * 5 > seen * 2 {
-            cells + cells * 2 / 5
-        } else if cells < ROOMY && live * 16 > seen {
-            2 * cells
-        } else if cells <= SMALL {
-            // Nothing but what is moved enters before the move is over.
-            cells
-        } else {
-            // Every claimed key may come back to life before its cell is frozen.
-            cells.max(cells * claimed / seen * 5 / 4)
-        };
-        let next = try_box(Array::new(wanted.next_multiple_of(4))?)?;
-        array.begin_move(next);
-        Ok(())
-    }
-
-    /// Ends a growth that is under way, so that the old array can go.
-    pub(crate) fn finish<S: Send + Sync + 'static>(&self, local: &Local<S>, pin: &Pinned) {
-        let mut array = self.root(pin);
-        while let Some(next) = array.next(pin) {
-            self.count_moved(array.move_all(|id| self.hash(id)));
-            self.advance(local, pin, array);
-            array = next;
-        }
-    }
-
-    /// Bytes held, cells moved in all, and the most moved by one operation.
-    pub(crate) fn footprint(&self, guard: &impl Protects) -> (usize, u64, u64) {
-        let mut bytes = 0;
-        let mut array = Some(self.root(guard));
-        while let Some(at) = array {
-            bytes += at.bytes();
-            array = at.next(guard);
-        }
-        (bytes, self.moved.load(Ordering::Relaxed), self.most_moved.load(Ordering::Relaxed))
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.buckets.bytes()
     }
 }
 
 /// A walk over an index. See [`Index::walk`].
-pub(crate) struct Walk<'g> {
-    array: &'g Array,
-    at: usize,
-    side: &'g [AtomicU64; 2],
-    side_at: usize,
+pub(crate) struct Walk<'g, C: Config, N> {
+    index: &'g Index<C>,
+    nodes: &'g N,
+    level: u32,
+    link: Link,
 }
 
-impl Walk<'_> {
-    /// The next objects, as many as there is room for. 0: that was all.
-    pub(crate) fn fill(&mut self, room: &mut [(u64, Token)]) -> usize {
-        let found = self.array.entries(&mut self.at, room);
-        if found != 0 {
-            return found;
+impl<C: Config, N: Nodes> Walk<'_, C, N> {
+    /// The slots of the next objects, as many as there is room for. 0: that was all.
+    pub(crate) fn fill(&mut self, room: &mut [u32]) -> usize {
+        let mut found = 0;
+        while found < room.len() && !self.link.is_end() {
+            let number = self.link.number();
+            // Marked objects, too: where they lead the list goes on.
+            self.link = if self.link.is_to_bucket() {
+                self.ask_ahead(number);
+                load(self.index.buckets.at(number))
+            } else {
+                room[found] = number;
+                found += 1;
+                load(self.nodes.link(number))
+            };
         }
-        while self.side_at < SIDE_IDS.len() {
-            // Acquire: pairs with the exchange in `insert`.
-            let value = self.side[self.side_at].load(Ordering::Acquire);
-            let id = SIDE_IDS[self.side_at];
-            self.side_at += 1;
-            if let Some(token) = array::token(value) {
-                room[0] = (id, token);
-                return 1;
-            }
-        }
-        0
+        found
     }
-}
 
-impl<C: Config> Drop for Index<C> {
-    fn drop(&mut self) {
-        // Acquire: pairs with `advance`.
-        let mut array = self.root.load(Ordering::Acquire);
-        while !array.is_null() {
-            // SAFETY: every array came from a box, and `self` is going.
-            let mut this = unsafe { Box::from_raw(array) };
-            array = this.take_next();
+    /// The walk has come to this bucket: asks for those that come soon.
+    #[inline(always)]
+    fn ask_ahead(&self, place: u32) {
+        if cfg!(rtm_loom) {
+            return;
+        }
+        let (buckets, step) = (&self.index.buckets, 1 << (u64::BITS - 1 - self.level) << 1);
+        let key = buckets::least_key(place);
+        let ahead = |count: u32| {
+            let there = u64::from(count).checked_mul(step).and_then(|far| key.checked_add(far));
+            there.map(|key| buckets.at(Buckets::place(self.level, key)))
+        };
+        if let Some(bucket) = ahead(AHEAD) {
+            prefetch(bucket);
+        }
+        if let Some(bucket) = ahead(OBJECTS_AHEAD) {
+            let link = Link(bucket.load(Ordering::Relaxed));
+            if link.is_in_use() && !link.is_to_bucket() {
+                prefetch(self.nodes.link(link.number()));
+            }
         }
     }
 }

@@ -46,6 +46,8 @@ impl From<OutOfMemory> for Full {
 pub(crate) struct Directory<F: Fixed, T, C: Config> {
     words: Span<AtomicU64>,
     slots: Span<Slot<F, T>>,
+    /// A word for each slot, for the index its object is in; none if `C` wants no index.
+    links: Span<AtomicU64>,
     /// Slots below this number may be looked at.
     open: AtomicU32,
     /// Chunks handed out.
@@ -76,13 +78,15 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         }
         loop {
             let count = (capacity as usize) << C::CHUNK_BITS;
-            let spans = Span::new(count).and_then(|words| Ok((words, Span::new(count)?)));
-            match spans {
-                Ok((words, slots)) => {
+            let links = if C::UNIQUE_IDS { count } else { 0 };
+            let spans = || Ok((Span::new(count)?, Span::new(count)?, Span::new(links)?));
+            match spans() {
+                Ok((words, slots, links)) => {
                     let (open, next) = (AtomicU32::new(0), AtomicU32::new(0));
                     return Ok(Directory {
                         words,
                         slots,
+                        links,
                         open,
                         next,
                         capacity,
@@ -102,7 +106,8 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
 
     /// Bytes of one chunk.
     pub(crate) const fn chunk_bytes() -> usize {
-        (size_of::<AtomicU64>() + size_of::<Slot<F, T>>()) << C::CHUNK_BITS
+        let words = if C::UNIQUE_IDS { 2 } else { 1 };
+        (words * size_of::<AtomicU64>() + size_of::<Slot<F, T>>()) << C::CHUNK_BITS
     }
 
     /// The word and the slot of this number, if there is one.
@@ -116,6 +121,15 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         let word = unsafe { self.words.get(slot as usize) };
         // SAFETY: as above.
         Some((word, unsafe { self.slots.get(slot as usize) }))
+    }
+
+    /// The word beside this slot for the index its object is in.
+    #[inline(always)]
+    pub(crate) fn link(&self, slot: u32) -> &AtomicU64 {
+        let open = self.open.load(relaxed_if(Mutant::OpenFoundRelaxed, Ordering::Acquire));
+        assert!(C::UNIQUE_IDS && slot < open, "a slot number of this slab");
+        // SAFETY: below `open`, and there is one for each slot.
+        unsafe { self.links.get(slot as usize) }
     }
 
     /// Adds a chunk and gives its first slot's number and the number behind its last.
@@ -151,6 +165,9 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         let open = |end: u32| {
             self.words.open(from as usize, end as usize)?;
             self.slots.open(from as usize, end as usize)?;
+            if C::UNIQUE_IDS {
+                self.links.open(from as usize, end as usize)?;
+            }
             Ok(end)
         };
         let end = open(further).or_else(|OutOfMemory| open(needed))?;

@@ -61,6 +61,7 @@ pub(crate) use word::MAX_REFERENCES;
 
 use crate::alloc::{OutOfMemory, Zero};
 use crate::handle::{Cipher, Config, Handle, Kind, Sought, Token, mix};
+use crate::index::Nodes;
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reclamation::Protects;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, UnsafeCell, announce, prefetch};
@@ -119,6 +120,11 @@ impl<F: Fixed, T> Slot<F, T> {
         // SAFETY: as the caller promises.
         self.value.with_mut(|value| unsafe { value.cast::<T>().drop_in_place() });
     }
+}
+
+/// Plain information that contains an id for an [`Index`](crate::index::Index).
+pub(crate) trait Identified {
+    fn id(&self) -> u64;
 }
 
 /// Where an object is, if it is still there. See [`Slab::locate`].
@@ -276,6 +282,28 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         prefetch(word);
         prefetch(slot);
         Some(Located { sought, word, slot })
+    }
+
+    /// Asks for the lines of a slot at which a later [`occupant`](Slab::occupant) will look.
+    #[inline(always)]
+    pub(crate) fn ask_for(&self, slot: u32) {
+        let (word, slot) = self.existing(slot);
+        prefetch(word);
+        prefetch(slot);
+    }
+
+    /// The live object in this slot, if there is one. What it returns stays until the guard goes.
+    #[inline(always)]
+    pub(crate) fn occupant<'g>(
+        &'g self,
+        slot: u32,
+        _guard: &'g impl Protects,
+    ) -> Option<(Handle, &'g Slot<F, T>)> {
+        let (word, place) = self.existing(slot);
+        // Acquire: as in `live`.
+        let word = Word(word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire)));
+        let token = Token::new(word.generation(), slot);
+        word.is_live(token.sought()).then(|| (self.seal(token), place))
     }
 
     /// As [`get`](Slab::get), for an object whose place is known.
@@ -498,6 +526,17 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         let each = Directory::<F, T, C>::chunk_bytes();
         let bytes = chunks as usize * each + self.attachments.bytes();
         (chunks, bytes)
+    }
+}
+
+impl<F: Fixed + Identified, T: Send + Sync, C: Config> Nodes for Slab<F, T, C> {
+    #[inline(always)]
+    fn link(&self, slot: u32) -> &AtomicU64 {
+        self.directory.link(slot)
+    }
+
+    fn id(&self, slot: u32) -> u64 {
+        self.existing(slot).1.fixed.id()
     }
 }
 

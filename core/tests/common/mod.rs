@@ -12,8 +12,8 @@ impl Config for Tiny {
     const CHUNK_BITS: u32 = 1;
     const SLOT_BITS: u32 = 10;
     const MAGAZINE: u32 = 2;
-    const INDEX_CELLS: usize = 4;
-    const INDEX_WINDOW: usize = 2;
+    const INDEX_LEVEL: u32 = 0;
+    const INDEX_SAMPLE: u32 = 0;
     const CREDIT_BATCH: i64 = 2;
 }
 
@@ -25,8 +25,8 @@ impl Config for Small {
     const CHUNK_BITS: u32 = 3;
     const SLOT_BITS: u32 = 15;
     const MAGAZINE: u32 = 4;
-    const INDEX_CELLS: usize = 4;
-    const INDEX_WINDOW: usize = 8;
+    const INDEX_LEVEL: u32 = 2;
+    const INDEX_SAMPLE: u32 = 2;
     const CREDIT_BATCH: i64 = 4;
 }
 

@@ -1,0 +1,179 @@
+//! The buckets of an index: where in the list the search for a key begins.
+//!
+//! A bucket of level `l` stands for the keys that begin with the same `l` bits. It is a node of the list that
+//! is never removed, and this array is where those nodes lie. A bucket whose bits end in 0 is the same node
+//! as that of the level above, so level `l` adds only those that end in 1: a bucket's place is
+//! its bits behind a 1, shifted right until the last 1 among them has gone.
+//!
+//! *Growth* adds a row with the buckets of one more level. Nothing is moved: a bucket that is not in the list
+//! yet is passed over in favour of the one it is split from. Rows are never given back before the index.
+//!
+//! *Orderings.* A row is installed before the level is raised (release), and whoever computes a place has
+//! read the level, or a link that leads to it (acquire).
+//! *Progress.* Wait-free; growing is lock-free and may fail.
+
+use super::link::ORDER_BITS;
+use crate::alloc::{OutOfMemory, Zeroed};
+use crate::handle::SLOT_BITS;
+use crate::mutant::{Mutant, relaxed_if};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::ptr;
+
+/// There are at most 2^27 buckets; less in models, as a bucket's order must show all its bits.
+const MAX_LEVEL: u32 = if ORDER_BITS <= SLOT_BITS { ORDER_BITS - 1 } else { SLOT_BITS - 1 };
+const ROWS: usize = MAX_LEVEL as usize + 1;
+
+pub(super) struct Buckets {
+    level: AtomicU32,
+    /// Row `l` holds the places from 2^(l-1) to 2^l; row 0 the place 0. The rows up to `first` lie in
+    /// one piece that begins with row 0.
+    rows: [AtomicPtr<AtomicU64>; ROWS],
+    first: u32,
+}
+
+/// The bucket from which this one is split.
+pub(super) fn parent(place: u32) -> u32 {
+    place >> (place.trailing_zeros() + 1)
+}
+
+/// The place of a row's first bucket, and how many buckets it has but for row 0.
+fn row_start(level: u32) -> u32 {
+    1 << level >> 1
+}
+
+fn level_of(place: u32) -> u32 {
+    u32::BITS - place.leading_zeros()
+}
+
+/// The least key that belongs into the bucket.
+pub(super) fn least_key(place: u32) -> u64 {
+    match level_of(place) {
+        0 => 0,
+        level => u64::from((place - row_start(level)) << 1 | 1) << (u64::BITS - level),
+    }
+}
+
+impl Buckets {
+    /// 2^level buckets, all zero.
+    pub(super) fn new(level: u32) -> Result<Self, OutOfMemory> {
+        assert!(level <= MAX_LEVEL);
+        let base = Zeroed::<AtomicU64>::new(1 << level)?.into_raw();
+        let row = |l: u32| match l {
+            // SAFETY: the start of a row up to `level` is less than 2^level.
+            l if l <= level => unsafe { base.add(row_start(l) as usize) },
+            _ => ptr::null_mut(),
+        };
+        let rows = std::array::from_fn(|l| AtomicPtr::new(row(l as u32)));
+        Ok(Buckets { level: AtomicU32::new(level), rows, first: level })
+    }
+
+    pub(super) fn level(&self) -> u32 {
+        // Acquire: partner is `grow`.
+        self.level.load(relaxed_if(Mutant::LevelFoundRelaxed, Ordering::Acquire))
+    }
+
+    /// The place of the bucket of this level that `key` belongs into.
+    #[inline(always)]
+    pub(super) fn place(level: u32, key: u64) -> u32 {
+        parent(1 << level | (key >> 1 >> (u64::BITS - 1 - level)) as u32)
+    }
+
+    /// The bucket at a place that was computed for a level, or read from a link.
+    #[inline(always)]
+    pub(super) fn at(&self, place: u32) -> &AtomicU64 {
+        let level = level_of(place);
+        // Relaxed: whoever has the place has seen the row.
+        let row = self.rows[level as usize].load(Ordering::Relaxed);
+        debug_assert!(!row.is_null());
+        // SAFETY: the row has the place.
+        let bucket = unsafe { row.add((place - row_start(level)) as usize) };
+        // SAFETY: the row is installed, until `self` goes.
+        unsafe { &*bucket }
+    }
+
+    /// Goes from `level` to the next, unless somebody has, or there is none, or no memory.
+    #[cold]
+    pub(super) fn grow(&self, level: u32) {
+        if level >= MAX_LEVEL {
+            return;
+        }
+        let next = level + 1;
+        let place = &self.rows[next as usize];
+        if place.load(Ordering::Relaxed).is_null() {
+            let count = row_start(next) as usize;
+            let Ok(row) = Zeroed::new(count) else { return };
+            let row = row.into_raw();
+            let relaxed = Ordering::Relaxed;
+            if place.compare_exchange(ptr::null_mut(), row, Ordering::Release, relaxed).is_err() {
+                // SAFETY: just let go of, and nobody has seen it.
+                drop(unsafe { Zeroed::from_raw(row, count) });
+            }
+        }
+        // Acquire: the row may be another thread's. Release: partner is `level`.
+        place.load(relaxed_if(Mutant::RowFoundRelaxed, Ordering::Acquire));
+        let order = relaxed_if(Mutant::LevelRelaxed, Ordering::Release);
+        let _ = self.level.compare_exchange(level, next, order, Ordering::Relaxed);
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<AtomicU64>() << self.level.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Buckets {
+    fn drop(&mut self) {
+        for level in 0..ROWS as u32 {
+            // Relaxed: `&mut self` orders us behind everything.
+            let row = self.rows[level as usize].load(Ordering::Relaxed);
+            let count = match level {
+                0 => 1 << self.first,
+                level if level <= self.first => continue,
+                level => row_start(level) as usize,
+            };
+            if !row.is_null() {
+                // SAFETY: let go of in `new` or `grow` with this count, taken back once.
+                drop(unsafe { Zeroed::from_raw(row, count) });
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(rtm_loom)))]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_bucket_has_a_place_and_is_found_again() {
+        for level in 0..=10 {
+            let mut places = HashSet::new();
+            for bits in 0..1_u64 << level {
+                let key = if level == 0 { 0 } else { bits << (64 - level) };
+                let place = Buckets::place(level, key);
+                assert!(place < 1 << level && places.insert(place));
+                assert_eq!(least_key(place), key);
+                assert_eq!(Buckets::place(level, key | u64::MAX >> level >> 1), place);
+                if place != 0 {
+                    assert!(parent(place) < place && least_key(parent(place)) < key);
+                    assert_eq!(Buckets::place(level_of(place) - 1, key), parent(place));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_zero_and_stay_where_they_are() {
+        let buckets = Buckets::new(3).unwrap();
+        for place in 0..8 {
+            buckets.at(place).fetch_add(u64::from(place), Ordering::Relaxed);
+        }
+        buckets.grow(3);
+        buckets.grow(3);
+        buckets.grow(4);
+        assert_eq!((buckets.level(), buckets.bytes()), (5, 8 * 32));
+        for place in 0..32 {
+            let expected = if place < 8 { u64::from(place) } else { 0 };
+            assert_eq!(buckets.at(place).load(Ordering::Relaxed), expected);
+        }
+    }
+}
