@@ -191,7 +191,7 @@ models! {
         synchronize_with_one_inside [OverSeenRelaxed]
         phases [
             SealWithoutRecheck CountInWithoutFence FlushWithoutFence CountOutRelaxed DrainedRelaxed
-            PhaseRelaxed FlushSkipsOlderPhase
+            PhaseRelaxed PhaseSeenRelaxed FlushSkipsOlderPhase
         ]
         seal_against_flush [CountInLate]
         seal_in_the_next_phase [SealLookRelaxed]
@@ -202,7 +202,8 @@ models! {
     }
     dispatch {
         append_against_sleep [WakeWithoutFence WaitWithoutFence WaitWithoutLook]
-        stop_against_sleep []
+        stop_against_sleep [StopRelaxed StopSeenRelaxed]
+        stop_against_start [StopRelaxed StartRelaxed]
         rouse_against_sleep [StopRelaxed]
         append_against_pause [PauseWithoutLook PauseWithoutFence RestsLate]
         append_against_pass [AttendLate AttendWithoutFence RingWithoutFence]
@@ -228,6 +229,7 @@ models! {
     }
     rundown {
         close_against_invoke [EnterClosed LeaveRelaxed OverRelaxed]
+        two_leave_by_one_stripe [LeaveSeesRelaxed]
         close_later_against_invoke [PartRelaxed]
         block_against_invoke [EnterBlocked EnterRelaxed UnblockRelaxed QuietRelaxed]
         bell [ListenRelaxed RingRelaxed]
@@ -261,8 +263,9 @@ models! {
         two_takers [CreditWithoutExchange]
         give_against_take []
         lower_against_take []
+        lower_against_the_end_of_debt [LowerWithoutFence SweepWithoutFence]
         first_limit_against_take [RecountForgotten]
-        recount_against_departure [UnchargedRelaxed]
+        recount_against_departure [UnchargedRelaxed UnchargedSeenRelaxed]
     }
     registry {
         two_registrations []
