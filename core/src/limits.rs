@@ -21,10 +21,10 @@
 //! *Progress.* Lock-free; the search is as long as the list of members.
 
 use crate::handle::SLOT_BITS;
-use crate::mutant::{Mutant, active, relaxed_if};
+use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reclamation::Local;
 use crate::slab::MAX_REFERENCES;
-use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Ordering, bump, fence};
+use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Ordering, bump};
 
 /// What a registry may hold. Replaced at run time as a whole; see
 /// [`Registry::set_limits`](crate::Registry::set_limits).
@@ -178,7 +178,7 @@ impl Credits {
         }
         if limit < before {
             // Fence: partner is the one in `sweep`.
-            fence(Ordering::SeqCst);
+            fence_unless(Mutant::LowerWithoutFence, Ordering::SeqCst);
             self.debt.store(true, Ordering::Relaxed);
         }
         self.sweep(local);
@@ -191,7 +191,7 @@ impl Credits {
         }
         let counts = || local.shared().records().map(|record| record.state.uncharged());
         // Acquire: partner is `give`.
-        let order = relaxed_if(Mutant::UnchargedRelaxed, Ordering::Acquire);
+        let order = relaxed_if(Mutant::UnchargedSeenRelaxed, Ordering::Acquire);
         let given = counts().fold(0_u64, |sum, each| sum.wrapping_add(each.given.load(order)));
         let taken =
             counts().fold(0_u64, |sum, each| sum.wrapping_add(each.taken.load(Ordering::Relaxed)));
@@ -217,7 +217,7 @@ impl Credits {
             self.debt.store(false, Ordering::Relaxed);
             // Fence: partner is the one in `set`. If its debt comes first, the pool is seen negative
             // below; else its store comes after ours.
-            fence(Ordering::SeqCst);
+            fence_unless(Mutant::SweepWithoutFence, Ordering::SeqCst);
             if self.pool.load(Ordering::Relaxed) < 0 {
                 self.debt.store(true, Ordering::Relaxed);
             }

@@ -560,9 +560,9 @@ impl Hall {
         self.audience.ring();
     }
 
-    /// Goes on after having been stopped.
-    pub fn start(&self) {
-        self.herald.start();
+    /// Goes on after having been stopped. Says whether it was.
+    pub fn start(&self) -> bool {
+        self.herald.start()
     }
 
     /// Sleeps until something is rung.

@@ -129,8 +129,10 @@ mutants! {
     CountOutRelaxed,
     /// A flush sees the end of a phase relaxed.
     DrainedRelaxed,
-    /// The phase is moved on and found moved relaxed.
+    /// The phase is moved on relaxed.
     PhaseRelaxed,
+    /// That the phase was moved on is seen relaxed.
+    PhaseSeenRelaxed,
     /// A flush does not wait for the phase before its own.
     FlushSkipsOlderPhase,
     /// A batch is counted in after its list was taken.
@@ -153,6 +155,8 @@ mutants! {
     EnterRelaxed,
     /// An invoker leaves relaxed.
     LeaveRelaxed,
+    /// The last invoker that leaves does not acquire what those before it did.
+    LeaveSeesRelaxed,
     /// A part of a rundown ends relaxed.
     PartRelaxed,
     /// The end of a rundown is seen relaxed.
@@ -176,8 +180,12 @@ mutants! {
     ResumptionWakesNobody,
     /// Whoever is going to block methods does not note that it waits.
     BlockerUnnoted,
-    /// What led to stopping the herald is not seen by it.
+    /// The herald is stopped relaxed.
     StopRelaxed,
+    /// The herald does not see what led to stopping it.
+    StopSeenRelaxed,
+    /// Whoever undoes the stopping of the herald does not see what led to it.
+    StartRelaxed,
     /// A wait is not looked at for a cycle.
     WaitsBlindly,
     /// The one who begins the events of an entity that went meanwhile does not end its part.
@@ -201,6 +209,12 @@ mutants! {
     RecountForgotten,
     /// The departure of an entity that was not charged is counted relaxed.
     UnchargedRelaxed,
+    /// Whoever counts the departures of entities that were not charged counts them relaxed.
+    UnchargedSeenRelaxed,
+    /// A limit is lowered without a fence before the mark of debt.
+    LowerWithoutFence,
+    /// A sweep clears the mark of debt without a fence before it looks again.
+    SweepWithoutFence,
     // --- dispatch ---
     /// A push leaves the queue's descriptor armed.
     QueueStaysArmed,

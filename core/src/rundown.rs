@@ -108,8 +108,13 @@ impl Rundown {
     /// Leaves what was entered by way of the same stripe. Unless it says that there is more to do for the
     /// entity, the rundown may be gone when this returns.
     pub(crate) fn leave(&self, number: usize) -> Ended {
-        // Release: partners are `is_quiet` and the last `end_part`.
-        let order = relaxed_if(Mutant::LeaveRelaxed, Ordering::AcqRel);
+        // Release: partners are `is_quiet` and the last `end_part`. Acquire: partners are those who left by
+        // the same stripe, for whom the last one ends the part.
+        let order = if active(Mutant::LeaveSeesRelaxed) {
+            Ordering::Release
+        } else {
+            relaxed_if(Mutant::LeaveRelaxed, Ordering::AcqRel)
+        };
         let before = self.stripe(number).fetch_sub(1, order);
         if before & COUNT != 1 {
             return Ended::Quiet;

@@ -150,11 +150,13 @@ impl std::ops::Deref for Word {
 ///
 /// A sleeper listens, looks whether what it waits for has come, and waits if not; whoever brings it
 /// rings afterwards. So either the sleeper's look comes late enough, or what it heard is out of date.
-pub(crate) struct Bell(Word);
+pub(crate) struct Bell {
+    rings: Word,
+}
 
 impl Default for Bell {
     fn default() -> Self {
-        Bell(Word::new(0))
+        Bell { rings: Word::new(0) }
     }
 }
 
@@ -162,19 +164,19 @@ impl Bell {
     /// For [`wait`](Bell::wait).
     pub(crate) fn listen(&self) -> u32 {
         // Acquire: partner is `ring`; what was brought before it is seen.
-        self.0.load(relaxed_if(Mutant::ListenRelaxed, Ordering::Acquire))
+        self.rings.load(relaxed_if(Mutant::ListenRelaxed, Ordering::Acquire))
     }
 
     /// Wakes everybody.
     pub(crate) fn ring(&self) {
         // Release: partner is `listen`.
-        self.0.fetch_add(1, relaxed_if(Mutant::RingRelaxed, Ordering::Release));
-        self.0.wake(u32::MAX);
+        self.rings.fetch_add(1, relaxed_if(Mutant::RingRelaxed, Ordering::Release));
+        self.rings.wake(u32::MAX);
     }
 
     /// Sleeps unless somebody has rung since `heard`. May return early.
     pub(crate) fn wait(&self, heard: u32) {
-        self.0.wait(heard, None);
+        self.rings.wait(heard, None);
     }
 }
 

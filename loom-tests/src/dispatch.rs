@@ -69,15 +69,37 @@ pub fn append_against_sleep() {
     });
 }
 
-/// A herald that goes to sleep is stopped all the same.
+/// A herald that goes to sleep is stopped all the same, and sees what led to it.
 pub fn stop_against_sleep() {
     explore(|| {
-        let hall = Arc::new(Hall::new());
+        let (hall, news) = (Arc::new(Hall::new()), Watched::new());
         let thread = {
-            let hall = hall.clone();
-            spawn(move || hall.stop())
+            let (hall, news) = (hall.clone(), news.clone());
+            spawn(move || {
+                news.write();
+                hall.stop();
+            })
         };
         while hall.wait() {}
+        assert_eq!(news.read(), 1);
+        thread.join().unwrap();
+    });
+}
+
+/// Whoever undoes a stop sees what led to it.
+pub fn stop_against_start() {
+    explore(|| {
+        let (hall, news) = (Arc::new(Hall::new()), Watched::new());
+        let thread = {
+            let (hall, news) = (hall.clone(), news.clone());
+            spawn(move || {
+                news.write();
+                hall.stop();
+            })
+        };
+        if hall.start() {
+            assert_eq!(news.read(), 1);
+        }
         thread.join().unwrap();
     });
 }

@@ -46,16 +46,12 @@
 //!
 //! # Orderings without a mutant
 //!
-//! No model can make them fail, and here is why they stay.
+//! What each ordering is for, which model and mutant show it, and why some stay without: the ledger in
+//! `docs/concurrency.md`, which `tests/orderings` compares with the sources. A mutant weakens the accesses of
+//! one function to one atomic and nothing else, for what is caught when two sides are weakened proves one.
 //!
-//! - `shard.rs`, the swap of the retired list (acquire and release): the fence of `count_in`
-//!   stands before it and fences of the collector between it and the processing. It is
-//!   what the protocol says, and costs nothing beside the swap.
-//! - `reclamation.rs`, `note_over` (release): the collector runs it behind a fence of its own, which
-//!   is not promised.
-//! - `reclamation.rs`, `Flush::is_over`, the fence behind the move of the phase: a list that this
-//!   flush did not find was taken by somebody whose count is seen through the list's acquire, and a
-//!   flush that moves the phase for us has passed the first fence. Kept, a flush being slow anyway.
+//! Not there yet, of the index:
+//!
 //! - `array.rs`, `insert`'s exchange of the value (acquire and release): the load before it acquires, and
 //!   who uses an entry acquires the slot's word. The order of an id's holders over several
 //!   removals, which look alike, is promised by nothing else; so it stays.
@@ -63,21 +59,6 @@
 //!   later, carry the entry to everybody who may rely on it.
 //! - `array.rs`, the seal of a cell (release) against `next`: a thread that finds the seal and not
 //!   the next array tries again until it does; needs three threads, and only time is lost.
-//! - `journal/entry.rs`, `let_go`, the first look (acquire): its fence acquires, too, and a writer whose
-//!   hold is not seen comes behind `trim`'s fence and takes it back. Kept, for `let_go` to be right
-//!   by itself.
-//! - `dispatch/audience.rs`, the fence of `commit` (release) before a note that is lost: needs memory to
-//!   run out, or a writer that is stopped while the journal goes round.
-//! - `rundown.rs`, `close` (acquire on the stripes, acquire and release on the parts): a deregistration
-//!   that finds nobody goes on to a grace period, whose fences acquire what `leave` released. It is
-//!   what the protocol says, also for what the caller does when it returns.
-//! - `rundown.rs`, `leave_to_own_frame` (release): what is released is acquired by the same thread.
-//! - `rundown.rs`, `is_blocked` (acquire): matters if the methods are blocked by a third thread just when
-//!   one who sleeps is woken, and then for the note of his wait alone.
-//! - `slab/attachments.rs` (acquire and release): what they publish are zero atomics, and those who find
-//!   an object have acquired its slot's word. Two who attach at once need them.
-//! - What `slab::release` does before the slot is used again (release): only load buffering could
-//!   break it. Its acquire has a mutant.
 #![cfg(rtm_loom)]
 
 mod canary;
@@ -195,7 +176,7 @@ models! {
         synchronize_with_one_inside [OverSeenRelaxed]
         phases [
             SealWithoutRecheck CountInWithoutFence FlushWithoutFence CountOutRelaxed DrainedRelaxed
-            PhaseRelaxed FlushSkipsOlderPhase
+            PhaseRelaxed PhaseSeenRelaxed FlushSkipsOlderPhase
         ]
         seal_against_flush [CountInLate]
         seal_in_the_next_phase [SealLookRelaxed]
@@ -206,7 +187,8 @@ models! {
     }
     dispatch {
         append_against_sleep [WakeWithoutFence WaitWithoutFence WaitWithoutLook]
-        stop_against_sleep []
+        stop_against_sleep [StopRelaxed StopSeenRelaxed]
+        stop_against_start [StopRelaxed StartRelaxed]
         rouse_against_sleep [StopRelaxed]
         append_against_pause [PauseWithoutLook PauseWithoutFence RestsLate]
         append_against_pass [AttendLate AttendWithoutFence RingWithoutFence]
@@ -232,6 +214,7 @@ models! {
     }
     rundown {
         close_against_invoke [EnterClosed LeaveRelaxed OverRelaxed]
+        two_leave_by_one_stripe [LeaveSeesRelaxed]
         close_later_against_invoke [PartRelaxed]
         block_against_invoke [EnterBlocked EnterRelaxed UnblockRelaxed QuietRelaxed]
         bell [ListenRelaxed RingRelaxed]
@@ -265,8 +248,9 @@ models! {
         two_takers [CreditWithoutExchange]
         give_against_take []
         lower_against_take []
+        lower_against_the_end_of_debt [LowerWithoutFence SweepWithoutFence]
         first_limit_against_take [RecountForgotten]
-        recount_against_departure [UnchargedRelaxed]
+        recount_against_departure [UnchargedRelaxed UnchargedSeenRelaxed]
     }
     registry {
         two_registrations []

@@ -63,6 +63,29 @@ pub fn lower_against_take() {
     });
 }
 
+/// The limit is lowered again just when the debt of the first lowering is paid: it is in debt still, so what is
+/// given back goes to the pool, and nobody is let in by way of a stock.
+pub fn lower_against_the_end_of_debt() {
+    explore(|| {
+        let credits = Arc::new(Credits::new(3));
+        let (one, other) = (credits.domain.join(), credits.domain.join());
+        assert_eq!([(); 3].map(|()| credits.take(&one, 1)), [Some(true); 3]);
+        credits.set(&other, 2);
+        let thread = {
+            let credits = credits.clone();
+            spawn(move || {
+                credits.set(&other, 1);
+                other
+            })
+        };
+        credits.give(&one, 1, true);
+        let other = thread.join().unwrap();
+        // Two are left, and there may be one.
+        credits.give(&one, 1, true);
+        assert_eq!(rest(&credits, &one) + rest(&credits, &other), 0, "let in beyond the limit");
+    });
+}
+
 /// A limit comes while there is none: only a registration that runs at that moment is let in too many,
 /// and in the end there are as many as the limit says.
 pub fn first_limit_against_take() {

@@ -29,12 +29,27 @@ impl Watched {
         if !self.rundown.enter(stripe) {
             return None;
         }
-        self.state[stripe].with_mut(|state| {
+        self.work(stripe);
+        Some(self.rundown.leave(stripe))
+    }
+
+    /// Inside.
+    fn work(&self, part: usize) {
+        self.state[part].with_mut(|state| {
             // SAFETY: checked by loom.
             let state = unsafe { &mut *state };
             assert_ne!(*state, 0, "used after the end");
         });
-        Some(self.rundown.leave(stripe))
+    }
+
+    /// One who is inside by way of the first stripe works, leaves, and says whether it completed.
+    fn leave_and_complete(&self, part: usize) -> bool {
+        self.work(part);
+        let completes = self.rundown.leave(0);
+        if completes {
+            self.change(0);
+        }
+        completes
     }
 
     /// What may be done only when nobody is inside.
@@ -60,6 +75,21 @@ pub fn close_against_invoke() {
             assert_ne!(thread.join().unwrap(), Some(true), "the closer completes");
         }
         assert_eq!(watched.invoke(0), None);
+    });
+}
+
+/// Of two who leave closed methods by the same stripe one completes, and has seen what the other did.
+pub fn two_leave_by_one_stripe() {
+    explore(|| {
+        let watched = Watched::new();
+        assert!(watched.rundown.enter(0) && watched.rundown.enter(0));
+        assert!(!watched.rundown.close_later());
+        let thread = {
+            let watched = watched.clone();
+            spawn(move || watched.leave_and_complete(1))
+        };
+        let completes = watched.leave_and_complete(0);
+        assert!(completes != thread.join().unwrap(), "not exactly one completes");
     });
 }
 

@@ -4,6 +4,7 @@
 rtm_loom_tests::tests! { dispatch:
     append_against_sleep
     stop_against_sleep
+    stop_against_start
     rouse_against_sleep
     append_against_pause
     append_against_pass

@@ -3,6 +3,7 @@
 
 rtm_loom_tests::tests! { rundown:
     close_against_invoke
+    two_leave_by_one_stripe
     close_later_against_invoke
     block_against_invoke
     bell

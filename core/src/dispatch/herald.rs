@@ -77,7 +77,7 @@ impl Herald {
             let _ = self.state.compare_exchange(ASLEEP, AWAKE, relaxed, relaxed);
         }
         // Acquire: partner is `stop`.
-        self.state.load(relaxed_if(Mutant::StopRelaxed, Ordering::Acquire)) != STOPPED
+        self.state.load(relaxed_if(Mutant::StopSeenRelaxed, Ordering::Acquire)) != STOPPED
     }
 
     /// Makes every `wait` return `false`, now and from now on.
@@ -88,10 +88,11 @@ impl Herald {
         self.state.wake(u32::MAX);
     }
 
-    /// Undoes [`stop`](Herald::stop): whoever was to be told by it looks after this.
-    pub(crate) fn start(&self) {
+    /// Undoes [`stop`](Herald::stop): whoever was to be told by it looks after this. Says whether there was
+    /// one to undo.
+    pub(crate) fn start(&self) -> bool {
         // A swap: of a `stop` that it undoes it acquires what led to it; a later one is not undone.
-        self.state.swap(AWAKE, relaxed_if(Mutant::StopRelaxed, Ordering::Acquire));
+        self.state.swap(AWAKE, relaxed_if(Mutant::StartRelaxed, Ordering::Acquire)) == STOPPED
     }
 
     /// Whether a [`step`](Herald::step) would have found something just now.

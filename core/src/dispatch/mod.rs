@@ -254,10 +254,12 @@ impl Listener {
         }
         // Acquire: partner is the exchange in `pause`; if nobody runs it, all that runs did is seen.
         // Release: partner is the fence behind the exchange that fails there.
-        let order = match (active(Mutant::CloseSeesRelaxed), active(Mutant::CloseRelaxed)) {
-            (false, false) => Ordering::AcqRel,
-            (true, _) => Ordering::Release,
-            (_, true) => Ordering::Acquire,
+        let order = if active(Mutant::CloseSeesRelaxed) {
+            Ordering::Release
+        } else if active(Mutant::CloseRelaxed) {
+            Ordering::Acquire
+        } else {
+            Ordering::AcqRel
         };
         self.state.fetch_or(CLOSED, order) & RUNNING != 0
     }

@@ -40,7 +40,7 @@ impl Flush {
             fence(Ordering::SeqCst);
         }
         // Acquire: pairs with the exchange above in the flush that ended our phase and the next.
-        let now = shared.phase.load(relaxed_if(Mutant::PhaseRelaxed, Ordering::Acquire));
+        let now = shared.phase.load(relaxed_if(Mutant::PhaseSeenRelaxed, Ordering::Acquire));
         now != self.phase.wrapping_add(1) || shared.drained(self.phase)
     }
 }

@@ -287,7 +287,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     fn settle<S: Sharded>(&self, shard: &Shard<S>, slot: u32) {
         let (word, _) = self.existing(slot);
         // Acquire: partner is `release`, as below.
-        let mut now = Word(word.load(relaxed_if(Mutant::SettleRelaxed, Ordering::Acquire)));
+        let mut now = Word(word.load(Ordering::Acquire));
         if !now.is_kept() {
             // Dead and unreferenced it is nobody's but ours.
             debug_assert_eq!(now.state(), State::Dead);
