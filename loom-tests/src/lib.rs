@@ -49,16 +49,6 @@
 //! What each ordering is for, which model and mutant show it, and why some stay without: the ledger in
 //! `docs/concurrency.md`, which `tests/orderings` compares with the sources. A mutant weakens the accesses of
 //! one function to one atomic and nothing else, for what is caught when two sides are weakened proves one.
-//!
-//! Not there yet, of the index:
-//!
-//! - `array.rs`, `insert`'s exchange of the value (acquire and release): the load before it acquires, and
-//!   who uses an entry acquires the slot's word. The order of an id's holders over several
-//!   removals, which look alike, is promised by nothing else; so it stays.
-//! - `array.rs`, `adopt` (release): the mark of the cell and the bit of the group, both released
-//!   later, carry the entry to everybody who may rely on it.
-//! - `array.rs`, the seal of a cell (release) against `next`: a thread that finds the seal and not
-//!   the next array tries again until it does; needs three threads, and only time is lost.
 #![cfg(rtm_loom)]
 
 mod canary;

@@ -110,11 +110,16 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         (words * size_of::<AtomicU64>() + size_of::<Slot<F, T>>()) << C::CHUNK_BITS
     }
 
+    #[inline(always)]
+    fn is_open(&self, slot: u32) -> bool {
+        // Acquire: partner is `reach`.
+        slot < self.open.load(relaxed_if(Mutant::OpenFoundRelaxed, Ordering::Acquire))
+    }
+
     /// The word and the slot of this number, if there is one.
     #[inline(always)]
     pub(crate) fn find(&self, slot: u32) -> Option<(&AtomicU64, &Slot<F, T>)> {
-        // Acquire: partner is `reach`.
-        if slot >= self.open.load(relaxed_if(Mutant::OpenFoundRelaxed, Ordering::Acquire)) {
+        if !self.is_open(slot) {
             return None;
         }
         // SAFETY: below `open`.
@@ -126,8 +131,7 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
     /// The word beside this slot for the index its object is in.
     #[inline(always)]
     pub(crate) fn link(&self, slot: u32) -> &AtomicU64 {
-        let open = self.open.load(relaxed_if(Mutant::OpenFoundRelaxed, Ordering::Acquire));
-        assert!(C::UNIQUE_IDS && slot < open, "a slot number of this slab");
+        assert!(C::UNIQUE_IDS && self.is_open(slot), "a slot number of this slab");
         // SAFETY: below `open`, and there is one for each slot.
         unsafe { self.links.get(slot as usize) }
     }

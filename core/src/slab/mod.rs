@@ -149,6 +149,12 @@ impl<F, T> Located<'_, F, T> {
     }
 }
 
+#[inline(always)]
+fn look(word: &AtomicU64) -> Word {
+    // Acquire: partner is `publish`; information and payload are seen.
+    Word(word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire)))
+}
+
 /// The slot, if its word says that this object is live.
 #[inline(always)]
 fn live<'g, F, T>(
@@ -156,9 +162,7 @@ fn live<'g, F, T>(
     word: &AtomicU64,
     slot: &'g Slot<F, T>,
 ) -> Option<&'g Slot<F, T>> {
-    // Acquire: partner is `publish`; information and payload are seen.
-    let word = word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire));
-    Word(word).is_live(sought).then_some(slot)
+    look(word).is_live(sought).then_some(slot)
 }
 
 /// A vacant slot that its holder alone may fill. Dropping it leaks the slot until the slab goes.
@@ -300,8 +304,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         _guard: &'g impl Protects,
     ) -> Option<(Handle, &'g Slot<F, T>)> {
         let (word, place) = self.existing(slot);
-        // Acquire: as in `live`.
-        let word = Word(word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire)));
+        let word = look(word);
         let token = Token::new(word.generation(), slot);
         word.is_live(token.sought()).then(|| (self.seal(token), place))
     }

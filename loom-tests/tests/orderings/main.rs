@@ -17,9 +17,6 @@ use source::Source;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Folders of core that have no rows YET: the id index is being replaced. To be emptied with it.
-const EXCLUDED: [&str; 1] = ["index/"];
-
 const PAGE: &str = "docs/concurrency.md";
 
 #[derive(Clone)]
@@ -40,7 +37,6 @@ impl Tree {
         let mut core = Vec::new();
         collect(&root.join("core/src"), "", &mut core);
         core.sort();
-        core.retain(|(path, _)| !EXCLUDED.iter().any(|folder| path.starts_with(folder)));
         let models = read(&root.join("loom-tests/src/lib.rs"));
         Tree { page: read(&root.join(PAGE)), core, models }
     }
