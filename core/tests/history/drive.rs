@@ -83,6 +83,12 @@ impl<'a> Round<'a> {
     }
 }
 
+/// A moment in which others may run.
+fn pause() {
+    #[cfg(rtm_shuttle)]
+    shuttle::thread::sleep(std::time::Duration::ZERO);
+}
+
 /// One thread of a round.
 pub(crate) struct Driver<'a, 'r, C: Config> {
     round: &'a Round<'r>,
@@ -245,8 +251,15 @@ impl<'a, 'r, C: Config> Driver<'a, 'r, C> {
     fn look(&mut self, id: u64, handle: Handle) {
         let member = self.member;
         let guard = member.enter();
-        let look = |_: &mut Self| guard.get(handle).ok();
-        self.timed(id, look, |entity| Self::found(id, handle, entity));
+        let called = self.round.now();
+        let entity = guard.get(handle).ok();
+        let returned = self.round.now();
+        self.note(id, called, returned, Self::found(id, handle, entity));
+        if let Some(entity) = entity {
+            let serial = entity.payload().serial;
+            pause();
+            entity.payload().check(serial);
+        }
     }
 
     /// Looks an entity up and keeps it.
