@@ -13,8 +13,8 @@ impl Config for Small {
     const CHUNK_BITS: u32 = 1;
     const SLOT_BITS: u32 = 2;
     const MAGAZINE: u32 = 1;
-    const INDEX_CELLS: usize = 4;
-    const INDEX_WINDOW: usize = 4;
+    const INDEX_LEVEL: u32 = 0;
+    const INDEX_SAMPLE: u32 = 0;
     const CREDIT_BATCH: i64 = 1;
 }
 
