@@ -243,7 +243,7 @@ pub(crate) fn mix(x: u64) -> u64 {
 
 /// 64 bits nobody can guess, from the operating system by way of std's hash keys.
 pub(crate) fn random_secret() -> u64 {
-    if cfg!(rtm_loom) {
+    if cfg!(any(rtm_loom, rtm_shuttle)) {
         // Every execution of a model must go the same way.
         return 0x0123_4567_89ab_cdef;
     }

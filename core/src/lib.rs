@@ -157,6 +157,8 @@ mod participant;
 mod reclamation;
 mod registry;
 mod rundown;
+#[cfg(rtm_shuttle)]
+mod scheduled;
 mod slab;
 mod snapshot;
 mod stack;

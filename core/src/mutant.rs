@@ -1,8 +1,8 @@
 //! Deliberate defects, one line each, that a loom model must catch.
 //!
 //! A mutant is chosen at run time (`RTM_MUTANT=Name`) in a loom build, see `loom-tests`, so that one
-//! build serves all; and in a build with `--cfg rtm_broken`, with which `rtm-load` proves that its
-//! checks can fail. In every other build [`active`] is a constant `false`.
+//! build serves all; in a build with `--cfg rtm_broken`, with which `rtm-load` and `core/tests/history`
+//! prove that their checks can fail; and with `--cfg rtm_shuttle`. In every other build [`active`] is a constant `false`.
 
 use crate::sync::{Ordering, fence};
 
@@ -13,7 +13,7 @@ macro_rules! mutants {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mutant { $($(#[$doc])* $name),+ }
 
-        #[cfg(any(rtm_loom, rtm_broken))]
+        #[cfg(any(rtm_loom, rtm_shuttle, rtm_broken))]
         impl Mutant {
             /// Every mutant with its name.
             #[cfg_attr(not(rtm_loom), allow(unreachable_pub))]
@@ -347,7 +347,7 @@ mutants! {
     JournalSpareWithoutCount,
 }
 
-#[cfg(any(rtm_loom, rtm_broken))]
+#[cfg(any(rtm_loom, rtm_shuttle, rtm_broken))]
 #[inline]
 pub(crate) fn active(mutant: Mutant) -> bool {
     use std::sync::OnceLock;
@@ -359,7 +359,7 @@ pub(crate) fn active(mutant: Mutant) -> bool {
     }) == Some(mutant)
 }
 
-#[cfg(not(any(rtm_loom, rtm_broken)))]
+#[cfg(not(any(rtm_loom, rtm_shuttle, rtm_broken)))]
 #[inline(always)]
 pub(crate) const fn active(_: Mutant) -> bool {
     false

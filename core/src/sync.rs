@@ -1,10 +1,15 @@
 //! The one door to shared memory: every atomic, cell, fence and yield of this crate.
 //!
 //! Built with `--cfg rtm_loom` (and `--cfg crossbeam_loom` for crossbeam-epoch beside it) the same
-//! names stand for loom's, so that what is model-checked is what ships. No other module may name
-//! std's atomics or cells; `.ci/run` looks.
+//! names stand for loom's, so that what is model-checked is what ships. Built with `--cfg rtm_shuttle`
+//! they are std's with shuttle's scheduler before each operation (`scheduled.rs`), and locks are shuttle's.
+//! No other module may name std's atomics or cells; `.ci/run` looks.
 
 use crate::mutant::{Mutant, relaxed_if};
+#[cfg(rtm_shuttle)]
+pub(crate) use crate::scheduled::{
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
+};
 #[cfg(rtm_tsan)]
 pub(crate) use crate::tsan::{Mutex, MutexGuard, fence};
 #[cfg(rtm_loom)]
@@ -15,18 +20,27 @@ pub(crate) use loom::{
         atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
     },
 };
+#[cfg(rtm_loom)]
+use loom::{sync::Condvar, thread::yield_now};
+#[cfg(rtm_shuttle)]
+pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+#[cfg(rtm_shuttle)]
+use shuttle::{sync::Condvar, thread::yield_now};
+#[cfg(not(rtm_loom))]
+use std::cell::UnsafeCell as StdUnsafeCell;
 #[cfg(not(rtm_loom))]
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::Ordering;
 #[cfg(rtm_tsan)]
 pub(crate) use std::sync::atomic::fence as unseen_fence;
 #[cfg(not(any(rtm_loom, rtm_tsan)))]
-pub(crate) use std::sync::{Mutex, MutexGuard, atomic::fence};
-#[cfg(not(rtm_loom))]
-pub(crate) use std::{
-    cell::UnsafeCell as StdUnsafeCell,
-    sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize},
+pub(crate) use std::sync::atomic::fence;
+#[cfg(not(any(rtm_loom, rtm_shuttle)))]
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
 };
+#[cfg(not(any(rtm_loom, rtm_tsan, rtm_shuttle)))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// A cell with loom's closure interface over std's.
 #[cfg(not(rtm_loom))]
@@ -69,12 +83,12 @@ impl<T> std::ops::Deref for Padded<T> {
 /// Nobody wakes the sleeper, so that those it waits for need not know of it.
 #[derive(Default)]
 pub(crate) struct Backoff {
-    #[cfg(not(rtm_loom))]
+    #[cfg(not(any(rtm_loom, rtm_shuttle)))]
     step: u32,
 }
 
 impl Backoff {
-    #[cfg(not(rtm_loom))]
+    #[cfg(not(any(rtm_loom, rtm_shuttle)))]
     pub(crate) fn snooze(&mut self) {
         self.step = (self.step + 1).min(16);
         if self.step <= 6 {
@@ -84,9 +98,9 @@ impl Backoff {
         }
     }
 
-    #[cfg(rtm_loom)]
+    #[cfg(any(rtm_loom, rtm_shuttle))]
     pub(crate) fn snooze(&mut self) {
-        loom::thread::yield_now();
+        yield_now();
     }
 }
 
@@ -95,42 +109,42 @@ impl Backoff {
 /// Sleeping and waking order nothing: who is woken reads again what he waited for.
 pub(crate) struct Word {
     word: AtomicU32,
-    #[cfg(rtm_loom)]
+    #[cfg(any(rtm_loom, rtm_shuttle))]
     lock: Mutex<()>,
-    #[cfg(rtm_loom)]
-    changed: loom::sync::Condvar,
+    #[cfg(any(rtm_loom, rtm_shuttle))]
+    changed: Condvar,
 }
 
 impl Word {
     pub(crate) fn new(value: u32) -> Self {
         Word {
             word: AtomicU32::new(value),
-            #[cfg(rtm_loom)]
+            #[cfg(any(rtm_loom, rtm_shuttle))]
             lock: Mutex::new(()),
-            #[cfg(rtm_loom)]
-            changed: loom::sync::Condvar::new(),
+            #[cfg(any(rtm_loom, rtm_shuttle))]
+            changed: Condvar::new(),
         }
     }
 
-    /// Sleeps if it is `value`, until woken or for at most `timeout` (loom: for ever). May return early.
+    /// Sleeps if it is `value`, until woken or for at most `timeout` (under a checker: for ever). May return early.
     pub(crate) fn wait(&self, value: u32, timeout: Option<std::time::Duration>) {
-        #[cfg(not(rtm_loom))]
+        #[cfg(not(any(rtm_loom, rtm_shuttle)))]
         futex(&self.word, libc::FUTEX_WAIT, value, timeout);
-        #[cfg(rtm_loom)]
+        #[cfg(any(rtm_loom, rtm_shuttle))]
         {
             let _ = timeout;
-            let lock = self.lock.lock().expect("loom's mutex is not poisoned");
+            let lock = self.lock.lock().expect("nobody panics inside");
             if self.word.load(Ordering::Relaxed) == value {
                 drop(self.changed.wait(lock));
             }
         }
     }
 
-    /// Wakes up to `threads` sleepers (loom: all). To be called after the number was changed.
+    /// Wakes up to `threads` sleepers (under a checker: all). To be called after the number was changed.
     pub(crate) fn wake(&self, threads: u32) {
-        #[cfg(not(rtm_loom))]
+        #[cfg(not(any(rtm_loom, rtm_shuttle)))]
         futex(&self.word, libc::FUTEX_WAKE, threads.min(i32::MAX as u32), None);
-        #[cfg(rtm_loom)]
+        #[cfg(any(rtm_loom, rtm_shuttle))]
         {
             let _ = threads;
             drop(self.lock.lock());
@@ -181,7 +195,7 @@ impl Bell {
 }
 
 /// The system call, on a word of this process alone. Not a cancellation point.
-#[cfg(not(rtm_loom))]
+#[cfg(not(any(rtm_loom, rtm_shuttle)))]
 fn futex(word: &AtomicU32, operation: i32, value: u32, timeout: Option<std::time::Duration>) {
     let timeout = timeout.map(|timeout| libc::timespec {
         tv_sec: timeout.as_secs() as libc::time_t,
@@ -206,7 +220,7 @@ fn futex(word: &AtomicU32, operation: i32, value: u32, timeout: Option<std::time
 /// On x86-64 and AArch64 the thread pointer is read straight from its register, which needs no
 /// call into the dynamic linker when this code is part of a shared library.
 #[inline(always)]
-#[cfg(not(rtm_loom))]
+#[cfg(not(any(rtm_loom, rtm_shuttle)))]
 pub(crate) fn thread_token() -> usize {
     #[cfg(target_arch = "x86_64")]
     {
@@ -242,8 +256,13 @@ pub(crate) fn thread_token() -> usize {
     text.bytes().filter(u8::is_ascii_digit).fold(1, |n, digit| n * 10 + usize::from(digit - b'0'))
 }
 
+#[cfg(rtm_shuttle)]
+pub(crate) fn thread_token() -> usize {
+    1 + shuttle::current::get_current_task().map_or(0, usize::from)
+}
+
 /// A number that no other thread has or ever had, never 0. Slower than [`thread_token`].
-#[cfg(not(rtm_loom))]
+#[cfg(not(any(rtm_loom, rtm_shuttle)))]
 pub(crate) fn thread_serial() -> usize {
     static LAST: AtomicUsize = AtomicUsize::new(0);
     std::thread_local!(static OWN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
@@ -257,7 +276,7 @@ pub(crate) fn thread_serial() -> usize {
     }
 }
 
-#[cfg(rtm_loom)]
+#[cfg(any(rtm_loom, rtm_shuttle))]
 pub(crate) fn thread_serial() -> usize {
     thread_token()
 }

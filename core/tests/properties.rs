@@ -1,5 +1,5 @@
 //! Random histories against an oracle: a registry that is trivially correct.
-#![cfg(not(rtm_loom))]
+#![cfg(not(any(rtm_loom, rtm_broken, rtm_shuttle)))]
 
 mod common;
 

@@ -74,7 +74,7 @@
 
 mod blocks;
 mod entry;
-#[cfg(all(test, not(rtm_loom)))]
+#[cfg(all(test, not(any(rtm_loom, rtm_broken, rtm_shuttle))))]
 mod tests;
 
 use crate::alloc::{OutOfMemory, Zeroed};
