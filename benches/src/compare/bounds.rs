@@ -71,13 +71,14 @@ pub(super) fn heads() -> [String; 7] {
     [operation, threads, events, short, long, short_apart, long_apart]
 }
 
-pub(super) const NOTE: &str = "Coherence events of an operation (simulated, last deterministic run), and the \
-    most million operations per second of all threads together if each event takes so long: all of one line, \
-    or of lines that no two threads want at once.";
+pub(super) const NOTE: &str = "\
+Coherence events of an operation (simulated, last deterministic run), and the most million
+operations per second of all threads together if each event takes so long: all of one line,
+or of lines that no two threads want at once.";
 
 /// Prints them.
 pub(super) fn print() {
-    println!("\nscaling. {NOTE}\n");
+    println!("\nscaling\n{NOTE}\n");
     let line = |cells: [String; 7]| {
         let [operation, threads, events, bounds @ ..] = cells;
         let bounds = bounds.map(|cell| format!(" {cell:>12}")).concat();
@@ -130,5 +131,34 @@ mod tests {
             };
             assert!(all.iter().any(has), "{operation}");
         }
+    }
+
+    /// The rows of docs/scaling.md, of 16 and 64 threads: events, and the bounds from the longer to the
+    /// shorter time of a transfer.
+    fn rows() -> String {
+        let all: Vec<Bound> = all().collect();
+        let cells = |bound: &Bound| {
+            let [short, long, short_apart, long_apart] = bound.bounds();
+            let range = |long, short: Option<f64>| match short {
+                None => text(None),
+                Some(_) => format!("{}–{}", text(long), text(short)),
+            };
+            let [one, apart] = [range(long, short), range(long_apart, short_apart)];
+            format!(" {} | {one} | {apart} |", bound.events)
+        };
+        let mut rows = String::new();
+        for bound in all.iter().filter(|bound| bound.threads == 16) {
+            let more = |other: &&Bound| other.operation == bound.operation && other.threads == 64;
+            let more = all.iter().find(more).expect("64 threads");
+            let _ = writeln!(rows, "| {} |{}{}", bound.operation, cells(bound), cells(more));
+        }
+        rows
+    }
+
+    #[test]
+    fn the_document_has_the_committed_figures() {
+        let text = include_str!("../../../docs/scaling.md");
+        let rows = rows();
+        assert!(text.contains(&rows), "docs/scaling.md should have these rows:\n{rows}");
     }
 }

@@ -40,7 +40,7 @@ usage: rtm-compare [OPTIONS]
                  with c-peers
   --launches N   launches of each table (default 4; quick: 1)
   --small        only tables of 1,000 entities
-  --json FILE    write the figures there too
+  --json FILE    write figures, bounds and gates there
   --report FILE  a page (HTML) of all figures with charts
   --svg FILE     one picture of the operations that matter most
   --help         this text
