@@ -36,7 +36,7 @@ rtm-compare: measure the rtm registry beside its peers, and say which gates are 
 
 usage: rtm-compare [OPTIONS]
 
-  --quick        fewer launches and repetitions, no cross-language LTO: about a minute, up to one and a half
+  --quick        fewer launches and repetitions, no cross-language LTO: about a minute, up to two
                  with c-peers
   --launches N   launches of each table (default 4; quick: 1)
   --small        only tables of 1,000 entities
