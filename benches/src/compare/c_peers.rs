@@ -71,8 +71,16 @@ macro_rules! which {
     };
 }
 
-const FULL: Traits =
-    Traits { churns: true, holds: true, indexed: false, enumerates: true, ours: false };
+/// liburcu's table has a fixed number of buckets, and ck's is rebuilt after as many removals as suit the size
+/// it was made for.
+const FULL: Traits = Traits {
+    churns: true,
+    holds: true,
+    indexed: false,
+    enumerates: true,
+    grows: false,
+    ours: false,
+};
 
 which!(UrcuMemb, "liburcu lfht, memb", rtm_peer_urcu_memb, FULL);
 which!(UrcuQsbr, "liburcu lfht, qsbr", rtm_peer_urcu_qsbr, FULL);
@@ -81,7 +89,7 @@ which!(
     Tbb,
     "oneTBB concurrent_hash_map",
     rtm_peer_tbb,
-    Traits { holds: false, enumerates: false, ..FULL }
+    Traits { holds: false, enumerates: false, grows: true, ..FULL }
 );
 
 /// The table of a peer.

@@ -1,12 +1,12 @@
 //! What we hold ourselves to, and whether a run says so.
 
 use super::ours::backlog;
-use super::{Figure, Figures, TABLES, calls};
+use super::peers::ShardedSlab;
+use super::scaling::{ALONE, CROWD};
+use super::table::Table;
+use super::{FLOOR, Figure, Figures, HANDLES_ONLY, RTM, calls, growth, peers};
 use crate::counts::committed::{self, Entry, Key, What};
 use std::fmt;
-
-const RTM: &str = TABLES[0].0;
-const FLOOR: &str = TABLES[1].0;
 
 /// Operations of ours alone.
 pub(super) const OURS: [&str; 11] = [
@@ -21,11 +21,6 @@ pub(super) const OURS: [&str; 11] = [
     "tail, info p99",
     "tail, info p99.9",
     "fill",
-];
-
-/// Gates that this program has no measurement for.
-pub(super) const NOT_MEASURED: [&str; 1] = [
-    "two churners, and the writer beside a reader, without the id index: at most 0.8 of sharded-slab's",
 ];
 
 /// A figure that must not be above a limit.
@@ -72,7 +67,7 @@ impl fmt::Display for Gate {
 
 /// The fastest peer that refuses stale keys; with or without an index of ids.
 fn best_peer(figures: &Figures, count: usize, operation: &str, indexed: bool) -> Option<Figure> {
-    let peers = TABLES[2..].iter().filter(|(_, traits, _)| traits.indexed == indexed);
+    let peers = peers().filter(|(_, traits, _)| traits.indexed == indexed);
     let right = peers.filter(|(name, ..)| {
         figures.get(count, "stale accepted", name).is_none_or(|wrong| wrong.value == 0.0)
     });
@@ -86,6 +81,13 @@ const MOST_NOISE: f64 = 0.3;
 /// All gates that were measured.
 pub(super) fn judge(figures: &Figures, sizes: &[usize]) -> Vec<Gate> {
     let mut gates = Vec::new();
+    let mut gate =
+        |count: usize, what: &str, ours: Option<Figure>, other: Option<Figure>, limit| {
+            let Some((ours, other)) = ours.zip(other) else { return };
+            let what = format!("{what}; {count} entities");
+            let noise = (ours.spread + other.spread).min(MOST_NOISE);
+            gates.push(Gate { what, figure: ours.value / other.value, limit, noise });
+        };
     for count in sizes.iter().copied() {
         let large = count >= 1_000_000;
         let ours = |operation: &str| figures.get(count, operation, RTM);
@@ -93,12 +95,7 @@ pub(super) fn judge(figures: &Figures, sizes: &[usize]) -> Vec<Gate> {
         let best = |operation: &str| best_peer(figures, count, operation, false);
         let indexed = |operation: &str| best_peer(figures, count, operation, true);
         let absolute = |value| Some(Figure::of(vec![value]));
-        let mut gate = |what: &str, ours: Option<Figure>, other: Option<Figure>, limit: f64| {
-            let Some((ours, other)) = ours.zip(other) else { return };
-            let what = format!("{what}; {count} entities");
-            let noise = (ours.spread + other.spread).min(MOST_NOISE);
-            gates.push(Gate { what, figure: ours.value / other.value, limit, noise });
-        };
+        let mut gate = |what: &str, ours, other, limit| gate(count, what, ours, other, limit);
         let limit = if large { 2.8 } else { 3.5 };
         gate("info over the floor", ours("info"), floor, limit);
         let limit = if large { 1.0 / 1.6 } else { 1.0 / 2.5 };
@@ -114,6 +111,12 @@ pub(super) fn judge(figures: &Figures, sizes: &[usize]) -> Vec<Gate> {
             let what = format!("{operation} over the best peer with an index of ids");
             gate(&what, ours(operation), indexed(operation), 1.0);
         }
+        for operation in ["two churners", "churner beside reader"] {
+            let what = format!("{operation}, without an index of ids, over sharded-slab's");
+            let [ours, other] =
+                [HANDLES_ONLY, ShardedSlab::NAME].map(|name| figures.get(count, operation, name));
+            gate(&what, ours, other, 0.8);
+        }
         for (operation, what, limit) in [
             (calls::GET_INFO, "RtmGetEntityInfo, shared library, over two inlined look-ups", 2.6),
             (calls::BATCH, "RtmxGetContexts of 1,000, shared library, over the inlined", 1.2),
@@ -122,11 +125,15 @@ pub(super) fn judge(figures: &Figures, sizes: &[usize]) -> Vec<Gate> {
             gate(what, way(calls::SHARED), way(calls::INLINED), limit);
         }
         if large {
-            let above = ours("bytes").map(|bytes| Figure { value: bytes.value - 128.0, ..bytes });
-            gate("bytes above an entity's 128 at rest, with the index", above, absolute(1.0), 40.0);
-            let most = ours("bytes, most while growing");
-            let above = most.map(|bytes| Figure { value: bytes.value - 128.0, ..bytes });
-            gate("bytes above an entity's 128 while it grows", above, absolute(1.0), 90.0);
+            for (name, operation, what, limit) in [
+                (HANDLES_ONLY, "bytes", "at rest, without an index of ids", 8.0),
+                (RTM, "bytes", "at rest, with the index", 40.0),
+                (RTM, "bytes, most while growing", "while it grows", 90.0),
+            ] {
+                let above = figures.get(count, operation, name);
+                let above = above.map(|bytes| Figure { value: bytes.value - 128.0, ..bytes });
+                gate(&format!("bytes above an entity's 128 {what}"), above, absolute(1.0), limit);
+            }
         } else {
             let what = "departures that wait for a stuck reader when registration is refused, over the limit";
             gate(what, ours("stuck reader, pairs"), absolute(backlog() as f64), 1.001);
@@ -142,6 +149,18 @@ pub(super) fn judge(figures: &Figures, sizes: &[usize]) -> Vec<Gate> {
                 absolute(1.0),
                 1000.0,
             );
+            for mix in ALONE {
+                let [few, many] = CROWD;
+                let what = format!("{}, {few} threads over {many}", mix.name);
+                gate(&what, ours(&mix.row(few)), ours(&mix.row(many)), 2.0);
+            }
+        }
+    }
+    for count in growth::SIZES {
+        let slow = |load| figures.get(count, &format!("{load} p99.99"), RTM);
+        for load in [growth::GROWING, growth::NEW] {
+            let what = format!("p99.99, {load} over large index");
+            gate(count, &what, slow(load), slow(growth::LARGE), 2.0);
         }
     }
     gates.extend(simulated());

@@ -313,8 +313,22 @@ pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
 }
 
 /// Names of the shares that are told.
-pub(super) const TAIL: [(&str, f64); 5] =
-    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
+pub(super) const TAIL: [(&str, f64); 6] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
+
+/// Tells the times below which shares of them stay.
+pub(super) fn tell_tail(operation: &str, times: &mut [u32]) {
+    times.sort_unstable();
+    for (name, share) in TAIL {
+        let place = (times.len() as f64 * share) as usize;
+        row(&format!("{operation} {name}"), f64::from(times[place.min(times.len() - 1)]));
+    }
+}
+
+/// What reading the clock costs, in ns.
+pub(super) fn clock() -> u64 {
+    (0..10_000).map(|_| Instant::now().elapsed().as_nanos()).min().unwrap_or(0) as u64
+}
 
 /// Single look-ups of a reader beside a churner, less what reading the clock costs: the time below which
 /// shares of them stay, and the longest.
@@ -326,8 +340,7 @@ fn tail<'t, T: Table>(
     churner: &mut Churner<T::Seat<'t>>,
     look: impl Fn(&T::Seat<'_>, T::Key) -> bool + Send,
 ) {
-    let clock = (0..10_000).map(|_| Instant::now().elapsed().as_nanos()).min().unwrap_or(0) as u64;
-    let stop = &AtomicBool::new(false);
+    let (clock, stop) = (clock(), &AtomicBool::new(false));
     let mut times: Vec<u32> = Vec::with_capacity(1 << 22);
     std::thread::scope(|scope| {
         let thread = scope.spawn(move || {
@@ -352,10 +365,5 @@ fn tail<'t, T: Table>(
         table.rest();
         thread.join().expect("a churner");
     });
-    times.sort_unstable();
-    let at = |share: f64| f64::from(times[(times.len() as f64 * share) as usize]);
-    for (name, share) in TAIL {
-        row(&format!("{operation} {name}"), at(share));
-    }
-    row(&format!("{operation} max"), f64::from(*times.last().expect("some")));
+    tell_tail(operation, &mut times);
 }

@@ -54,11 +54,11 @@ pub(super) fn patiently<S: Seat>(seat: &S, id: u64) -> S::Key {
     }
 }
 
-/// Weighs a table that was not made for so many.
+/// Weighs a table that was not made for so many, unless it must be.
 pub(super) fn grown<T: Table>(count: usize) {
     let mut places: Vec<Option<T::Key>> = vec![None; count];
     let before = resident();
-    let table = T::new(1024);
+    let table = T::growing(count);
     let seat = table.seat();
     let (step, mut most) = ((count / 200).max(1), 0.0_f64);
     for (number, place) in places.iter_mut().enumerate() {
@@ -98,12 +98,13 @@ pub(super) fn grown<T: Table>(count: usize) {
 pub(super) fn churned<T: Table>(count: usize, effort: Effort) {
     let mut keys: Vec<Option<T::Key>> = vec![None; count];
     let before = resident();
-    let table = T::new(1024);
+    let table = T::growing(count);
     let seat = table.seat();
     keys.iter_mut().zip(0..).for_each(|(place, id)| *place = Some(seat.insert(id)));
     let end = Instant::now() + Duration::from_secs(if effort.quick { 1 } else { 60 });
     let (stop, table) = (&AtomicBool::new(false), &table);
     let mut most = 0.0_f64;
+    table.rest();
     std::thread::scope(|scope| {
         for (part, number) in keys.chunks_mut(count.div_ceil(2)).zip(1..) {
             scope.spawn(move || {
@@ -134,7 +135,7 @@ pub(super) fn churned<T: Table>(count: usize, effort: Effort) {
 /// Weighs a table while a reader stays inside its section and another thread registers and deregisters, until
 /// it is refused or has done all [`pairs`].
 pub(super) fn stuck<T: Table>(count: usize) {
-    let table = T::new(1024);
+    let table = T::growing(count);
     let seat = table.seat();
     let keys: Vec<T::Key> = (0..count as u64).map(|id| seat.insert(id)).collect();
     let (table, barrier, key) = (&table, &Barrier::new(2), keys[0]);

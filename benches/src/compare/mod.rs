@@ -4,10 +4,12 @@
 //! another, so that whatever the machine does in a minute meets all of them; a figure is the median of its
 //! launches' medians. Then it prints the figures and what they say of each gate, and draws them.
 
+mod bounds;
 #[cfg(feature = "c-peers")]
 mod c_peers;
 mod calls;
 mod gates;
+mod growth;
 mod measure;
 mod memory;
 mod ours;
@@ -22,8 +24,8 @@ use crate::page::machine::Machine;
 use indicatif::{ProgressBar, ProgressStyle};
 use measure::Effort;
 use plan::Part;
+use rtm_core::HandlesOnly;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use table::{Table, Traits};
@@ -34,11 +36,11 @@ rtm-compare: measure the rtm registry beside its peers, and say which gates are 
 
 usage: rtm-compare [OPTIONS]
 
-  --quick        fewer launches and repetitions, no cross-language LTO: about a minute, up to one and a half
+  --quick        fewer launches and repetitions, no cross-language LTO: about a minute, up to two
                  with c-peers
   --launches N   launches of each table (default 4; quick: 1)
   --small        only tables of 1,000 entities
-  --json FILE    write the figures there too
+  --json FILE    write figures, bounds and gates there
   --report FILE  a page (HTML) of all figures with charts
   --svg FILE     one picture of the operations that matter most
   --help         this text
@@ -101,9 +103,13 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Erro
 
 type Measure = fn(Part, usize, Effort);
 
+/// Name, traits, and how it is measured.
+type Entry = (&'static str, Traits, Measure);
+
 /// Every table, ours first.
-const TABLES: &[(&str, Traits, Measure)] = &[
+const TABLES: &[Entry] = &[
     entry::<ours::Rtm>(),
+    entry::<ours::Rtm<HandlesOnly>>(),
     entry::<ours::Floor>(),
     entry::<peers::ConcurrentSlotmap>(),
     entry::<peers::LockedSlotmap>(),
@@ -125,8 +131,17 @@ const TABLES: &[(&str, Traits, Measure)] = &[
     entry::<peers::Indexed<peers::LockedSlotmap>>(),
 ];
 
-const fn entry<T: Table>() -> (&'static str, Traits, Measure) {
+const fn entry<T: Table>() -> Entry {
     (T::NAME, T::TRAITS, |part, count, effort| part.measure::<T>(count, effort))
+}
+
+const RTM: &str = <ours::Rtm as Table>::NAME;
+const HANDLES_ONLY: &str = <ours::Rtm<HandlesOnly> as Table>::NAME;
+const FLOOR: &str = ours::Floor::NAME;
+
+/// The tables of others.
+fn peers() -> impl Iterator<Item = &'static Entry> {
+    TABLES.iter().filter(|(name, traits, _)| !traits.ours && *name != FLOOR)
 }
 
 /// A figure, and how far the launches lie apart, as a share of it.
@@ -266,7 +281,7 @@ fn print_rows<'o>(
     figures: &Figures,
     count: usize,
     operations: impl IntoIterator<Item = &'o str>,
-    tables: &[(&'static str, Traits, Measure)],
+    tables: &[Entry],
 ) {
     for operation in operations {
         let mut head = Some(operation);
@@ -289,8 +304,7 @@ fn report(options: &Options, figures: &Figures) -> i32 {
         print_rows(figures, *count, COLUMNS, TABLES);
         println!("\n  rtm only");
         for operation in gates::OURS {
-            if let Some(Figure { value, spread, .. }) = figures.get(*count, operation, TABLES[0].0)
-            {
+            if let Some(Figure { value, spread, .. }) = figures.get(*count, operation, RTM) {
                 println!("    {operation:36} {value:10.2} ({spread:4.2})");
             }
         }
@@ -305,7 +319,14 @@ fn report(options: &Options, figures: &Figures) -> i32 {
     let threads = scaling::THREADS;
     let rows = threads.map(scaling::throughput).into_iter();
     let rows = rows.chain(threads.map(scaling::refusals)).chain(scaling::IDLE.map(scaling::beside));
+    let alone = scaling::ALONE.into_iter();
+    let rows = rows.chain(alone.flat_map(|mix| scaling::CROWD.map(|threads| mix.row(threads))));
     print_rows(figures, 1_000, rows.collect::<Vec<_>>().iter().map(String::as_str), TABLES);
+    for count in plan::grown(options) {
+        println!("\n{count} registrations one by one, ns");
+        growth::print(figures, *count);
+    }
+    bounds::print();
     let gates = gates::judge(figures, sizes);
     println!("\ngates (figure against limit)");
     let mut missed = 0;
@@ -313,18 +334,18 @@ fn report(options: &Options, figures: &Figures) -> i32 {
         println!("  {gate}");
         missed += i32::from(gate.is_missed());
     }
-    gates::NOT_MEASURED.iter().for_each(|gate| println!("  not measured yet  {gate}"));
     let shown = page::Shown {
         figures,
         gates: &gates,
         machine: &Machine::here(),
         sizes,
         weighed: plan::weighed(options),
+        grown: plan::grown(options),
         launches: options.launches(),
         quick: options.quick,
     };
     let files = [
-        (&options.json, json(figures)),
+        (&options.json, json(figures, &gates)),
         (&options.report, page::html(&shown)),
         (&options.svg, picture::svg(&shown)),
     ];
@@ -339,18 +360,26 @@ fn report(options: &Options, figures: &Figures) -> i32 {
     i32::from(missed != 0)
 }
 
-/// One object a figure.
-fn json(figures: &Figures) -> String {
-    let mut text = String::from("[\n");
-    for (index, ((count, operation, name), figure)) in figures.0.iter().enumerate() {
-        let comma = if index == 0 { "" } else { ",\n" };
+/// Figures, bounds, and gates: one object a line.
+fn json(figures: &Figures, gates: &[gates::Gate]) -> String {
+    let figures = figures.0.iter().map(|((count, operation, name), figure)| {
         let Figure { value, spread, .. } = figure;
-        let _ = write!(
-            text,
-            "{comma}{{\"entities\": {count}, \"operation\": {operation:?}, \"table\": {name:?}, \
+        format!(
+            "{{\"entities\": {count}, \"operation\": {operation:?}, \"table\": {name:?}, \
              \"figure\": {value:.3}, \"spread\": {spread:.3}}}"
-        );
-    }
-    text.push_str("\n]\n");
-    text
+        )
+    });
+    let gates = gates.iter().map(|gate| {
+        let gates::Gate { what, figure, limit, .. } = gate;
+        format!(
+            "{{\"gate\": {what:?}, \"figure\": {figure:.3}, \"limit\": {limit:.3}, \"missed\": {}}}",
+            gate.is_missed()
+        )
+    });
+    let [figures, gates] =
+        [figures.collect::<Vec<_>>(), gates.collect()].map(|lines| lines.join(",\n"));
+    let bounds = bounds::json();
+    format!(
+        "{{\"figures\": [\n{figures}\n],\n\"bounds\": [\n{bounds}\n],\n\"gates\": [\n{gates}\n]}}\n"
+    )
 }

@@ -2,8 +2,8 @@
 
 use super::table::{Entity, Payload, Seat, Table, Traits};
 use rtm_core::{
-    AddressFamily, DropBy, EntityInfo, Guard, Handle, Limits, Participant, Refusal, RegisterError,
-    Registry, Settings, TableKey,
+    AddressFamily, Config, DropBy, EntityInfo, Guard, Handle, Limits, Participant, Refusal,
+    RegisterError, Registry, Settings, Standard, TableKey,
 };
 
 const TABLE: TableKey = TableKey { instance: 0, family: AddressFamily::Inet };
@@ -13,17 +13,24 @@ pub(super) fn backlog() -> u64 {
     Limits::default().backlog
 }
 
-pub(crate) struct Rtm(Registry<Payload>);
+/// With or without an index of ids.
+pub(crate) struct Rtm<C: Config = Standard>(Registry<Payload, C>);
 
-impl Table for Rtm {
-    const NAME: &'static str = "rtm";
-    const TRAITS: Traits =
-        Traits { churns: true, holds: true, indexed: true, enumerates: true, ours: true };
+impl<C: Config> Table for Rtm<C> {
+    const NAME: &'static str = if C::UNIQUE_IDS { "rtm" } else { "rtm, handles only" };
+    const TRAITS: Traits = Traits {
+        churns: true,
+        holds: true,
+        indexed: C::UNIQUE_IDS,
+        enumerates: C::UNIQUE_IDS,
+        grows: true,
+        ours: true,
+    };
     type Key = Handle;
-    type Seat<'t> = Participant<'t, Payload>;
+    type Seat<'t> = Participant<'t, Payload, C>;
 
     fn new(_: usize) -> Self {
-        Rtm(Registry::new(Settings::default()).expect("memory for a registry"))
+        Rtm(Registry::with_config(Settings::default()).expect("memory for a registry"))
     }
 
     fn seat(&self) -> Self::Seat<'_> {
@@ -31,10 +38,10 @@ impl Table for Rtm {
     }
 }
 
-impl Seat for Participant<'_, Payload> {
+impl<C: Config> Seat for Participant<'_, Payload, C> {
     type Key = Handle;
     type Guard<'s>
-        = Guard<'s, Payload>
+        = Guard<'s, Payload, C>
     where
         Self: 's;
 
@@ -63,12 +70,12 @@ impl Seat for Participant<'_, Payload> {
         self.look_up(key).ok().map(|entity| entity[1])
     }
 
-    fn guard(&self) -> Guard<'_, Payload> {
+    fn guard(&self) -> Guard<'_, Payload, C> {
         self.enter()
     }
 
     #[inline(always)]
-    fn get_held<'s>(&'s self, guard: &Guard<'s, Payload>, key: Handle) -> Option<u64> {
+    fn get_held<'s>(&'s self, guard: &Guard<'s, Payload, C>, key: Handle) -> Option<u64> {
         guard.get(key).ok().map(|entity| entity[1])
     }
 
@@ -99,8 +106,14 @@ pub(crate) struct Floor(Vec<Entity>);
 
 impl Table for Floor {
     const NAME: &'static str = "floor: Vec<T>[i]";
-    const TRAITS: Traits =
-        Traits { churns: false, holds: false, indexed: false, enumerates: true, ours: false };
+    const TRAITS: Traits = Traits {
+        churns: false,
+        holds: false,
+        indexed: false,
+        enumerates: true,
+        grows: false,
+        ours: false,
+    };
     type Key = usize;
     type Seat<'t> = &'t Floor;
 

@@ -1,9 +1,12 @@
 //! The figures of a run as a page.
 
+mod scaling;
+
 use super::gates::{Gate, Verdict};
 use super::memory::{CHURNED, GROWN, STUCK};
 use super::table::Traits;
-use super::{COLUMNS, Figure, Figures, TABLES, calls, measure::TAIL, scaling};
+use super::{COLUMNS, FLOOR, Figure, Figures, HANDLES_ONLY, RTM, TABLES};
+use super::{calls, measure::TAIL, peers};
 use crate::page::chart::{Axes, Bar, Curve, Kind, bars, curves};
 use crate::page::machine::{Machine, versions};
 use crate::page::{self, Markup, figure, grouped};
@@ -30,12 +33,10 @@ pub(super) struct Shown<'a> {
     pub(super) machine: &'a Machine,
     pub(super) sizes: &'a [usize],
     pub(super) weighed: &'a [usize],
+    pub(super) grown: &'a [usize],
     pub(super) launches: u64,
     pub(super) quick: bool,
 }
-
-pub(super) const RTM: &str = TABLES[0].0;
-const FLOOR: &str = TABLES[1].0;
 
 /// As a chart has room for.
 fn short(name: &str) -> String {
@@ -55,7 +56,7 @@ impl Shown<'_> {
     fn bar(&self, count: usize, operation: &str, name: &'static str) -> Option<Bar> {
         let Figure { value, least, most, .. } = self.figures.get(count, operation, name)?;
         let kind = match name {
-            RTM => Kind::Ours,
+            RTM | HANDLES_ONLY => Kind::Ours,
             FLOOR => Kind::Floor,
             _ if self.accepts_stale(count, name) => Kind::Wrong,
             _ => Kind::Peer,
@@ -118,7 +119,7 @@ pub(super) fn html(shown: &Shown<'_>) -> String {
             "{launches}, a whisker goes from the least to the most of them. Times are nanoseconds per \
              operation. The floor is an index into a vector that nobody changes. Peers marked † accept \
              stale keys and are never the best peer. “+ ids”: with a dashmap of ids beside it, since \
-             rtm keeps ids unique. Held: 1,000 look-ups under one guard. Pair: a deregistration and a \
+             rtm keeps ids unique; “rtm, handles only” does not. Held: 1,000 look-ups under one guard. Pair: a deregistration and a \
              registration, hot of ever new ids, random of ids that are looked up first."
         );
         out.leaf("p", &[("class", &"note")], &note);
@@ -140,7 +141,9 @@ pub(super) fn html(shown: &Shown<'_>) -> String {
         }
         from_c(out, shown);
         memory(out, shown);
-        threads(out, shown);
+        scaling::growth(out, shown);
+        scaling::threads(out, shown);
+        scaling::bounds(out);
         out.leaf("h2", &[], "All figures");
         out.element("details", &[], |out| {
             out.leaf("summary", &[], "Each operation of each table");
@@ -191,46 +194,32 @@ fn gates(out: &mut Markup, all: &[Gate]) {
     out.leaf("p", &[("class", &"note")], note);
 }
 
-/// Shares of a tail, as they are shown.
-fn shares() -> Vec<&'static str> {
-    TAIL.iter().map(|(name, _)| *name).chain(["max"]).collect()
+fn shares() -> impl Iterator<Item = &'static str> {
+    TAIL.iter().map(|(name, _)| *name)
 }
 
-fn tail(out: &mut Markup, shown: &Shown<'_>, count: usize) {
-    let curve = |operation: &str, name: &'static str, title: String| {
-        let points = shares().into_iter().zip(0..).filter_map(|(share, at)| {
-            let figure = shown.figures.get(count, &format!("{operation} {share}"), name)?;
-            Some([f64::from(at), figure.value])
-        });
-        Curve { name: title, points: points.collect() }
-    };
-    let mut ours = vec![
-        curve("tail", RTM, RTM.to_owned()),
-        curve("tail, info", RTM, format!("{RTM}, plain info")),
-    ];
-    let peers = TABLES[2..].iter().filter(|(_, traits, _)| !traits.indexed);
-    let peers = peers.map(|(name, ..)| curve("tail", name, short(name)));
-    let mut peers: Vec<Curve> = peers.filter(|curve| !curve.points.is_empty()).collect();
-    ours.retain(|curve| !curve.points.is_empty());
-    if ours.is_empty() {
-        return;
-    }
-    let slow = |curve: &Curve| curve.points.iter().rev().nth(2).map_or(f64::MAX, |point| point[1]);
-    peers.sort_by(|one, other| slow(one).total_cmp(&slow(other)));
-    let all: Vec<Curve> = ours.iter().chain(&peers).cloned().collect();
-    out.leaf("h3", &[], "Tail of a reader beside a churner");
+/// The tail of an operation of a table.
+fn tail_of(
+    shown: &Shown<'_>,
+    count: usize,
+    operation: &str,
+    table: &'static str,
+    name: String,
+) -> Curve {
+    let points = shares().zip(0..).filter_map(|(share, at)| {
+        let figure = shown.figures.get(count, &format!("{operation} {share}"), table)?;
+        Some([f64::from(at), figure.value])
+    });
+    Curve { name, points: points.collect() }
+}
+
+/// Draws some tails, and tables them all.
+fn tails(out: &mut Markup, across: &str, heading: &str, note: &str, all: &[Curve]) {
     let places: Vec<(f64, &str)> =
-        shares().into_iter().enumerate().map(|(at, share)| (at as f64, share)).collect();
-    let axes = Axes {
-        across: "share of look-ups",
-        places: &places,
-        across_by_powers: false,
-        up_by_powers: true,
-    };
+        shares().enumerate().map(|(at, share)| (at as f64, share)).collect();
+    let axes = Axes { across, places: &places, across_by_powers: false, up_by_powers: true };
     out.element("div", &[("class", &"charts")], |out| {
-        let note = "The peers with the least p99.9 are drawn.";
-        let drawn = &all[..all.len().min(6)];
-        curves(out, "single look-ups, ns (the clock's own time is taken off)", note, &axes, drawn);
+        curves(out, heading, note, &axes, &all[..all.len().min(6)]);
         let rows = all.iter().map(|curve| {
             let figures = curve.points.iter().map(|point| figure(point[1].round()));
             let figures =
@@ -240,6 +229,28 @@ fn tail(out: &mut Markup, shown: &Shown<'_>, count: usize) {
         let head: Vec<&str> = std::iter::once("ns").chain(shares()).collect();
         out.element("div", &[], |out| out.table(&head, &rows.collect::<Vec<_>>()));
     });
+}
+
+fn tail(out: &mut Markup, shown: &Shown<'_>, count: usize) {
+    let curve = |operation, table, name| tail_of(shown, count, operation, table, name);
+    let mut ours = vec![
+        curve("tail", RTM, RTM.to_owned()),
+        curve("tail, info", RTM, format!("{RTM}, plain info")),
+    ];
+    let peers = peers().filter(|(_, traits, _)| !traits.indexed);
+    let peers = peers.map(|(name, ..)| curve("tail", name, short(name)));
+    let mut peers: Vec<Curve> = peers.filter(|curve| !curve.points.is_empty()).collect();
+    ours.retain(|curve| !curve.points.is_empty());
+    if ours.is_empty() {
+        return;
+    }
+    let slow = |curve: &Curve| curve.points.iter().rev().nth(2).map_or(f64::MAX, |point| point[1]);
+    peers.sort_by(|one, other| slow(one).total_cmp(&slow(other)));
+    ours.append(&mut peers);
+    out.leaf("h3", &[], "Tail of a reader beside a churner");
+    let heading = "single look-ups, ns (the clock's own time is taken off)";
+    let note = "The peers with the least p99.9 are drawn.";
+    tails(out, "share of look-ups", heading, note, &ours);
 }
 
 /// The calls from C, each in all ways.
@@ -326,64 +337,10 @@ fn memory(out: &mut Markup, shown: &Shown<'_>) {
     figures_table(out, shown, 1_000, &STUCK.into_iter().zip(heads).collect::<Vec<_>>());
 }
 
-fn threads(out: &mut Markup, shown: &Shown<'_>) {
-    let series = |numbers: &[usize], name: fn(usize) -> String| -> Vec<Curve> {
-        let of = |table: &'static str| {
-            let points = numbers.iter().filter_map(|number| {
-                let figure = shown.figures.get(1_000, &name(*number), table)?;
-                Some([*number as f64, figure.value])
-            });
-            Curve { name: short(table), points: points.collect() }
-        };
-        let all = TABLES.iter().map(|(name, ..)| of(name));
-        all.filter(|curve| !curve.points.is_empty()).collect()
-    };
-    out.leaf("h2", &[], "More threads than cores, and idle members");
-    let note = format!(
-        "{} cores. Every thread looks up 1,000 of 1,000 entities and replaces 16 of its own, again and again. \
-         Idle members are threads that have looked up once and sleep.",
-        shown.machine.cores
-    );
-    out.leaf("p", &[], &note);
-    let labels = |numbers: &[usize]| -> Vec<(f64, String)> {
-        numbers.iter().map(|number| (*number as f64, number.to_string())).collect()
-    };
-    let charts = [
-        ("million operations per second", "threads", &scaling::THREADS[..], true),
-        ("a look-up, ns", "idle members", &scaling::IDLE[..], false),
-    ];
-    out.element("div", &[("class", &"charts")], |out| {
-        for (heading, across, numbers, throughput) in charts {
-            let name = if throughput { scaling::throughput } else { scaling::beside };
-            let all = series(numbers, name);
-            let labels = labels(numbers);
-            let places: Vec<(f64, &str)> =
-                labels.iter().map(|(at, name)| (*at, name.as_str())).collect();
-            let axes = Axes {
-                across,
-                places: &places,
-                across_by_powers: throughput,
-                up_by_powers: !throughput,
-            };
-            curves(out, heading, "", &axes, &all[..all.len().min(6)]);
-        }
-    });
-    let operations = scaling::THREADS.map(scaling::throughput);
-    let heads = scaling::THREADS.map(|threads| threads.to_string());
-    let columns = operations.iter().map(String::as_str).zip(heads.iter().map(String::as_str));
-    out.leaf("h3", &[], "Million operations per second of so many threads");
-    figures_table(out, shown, 1_000, &columns.collect::<Vec<_>>());
-    let (operations, heads) =
-        (scaling::IDLE.map(scaling::beside), scaling::IDLE.map(|n| n.to_string()));
-    let columns = operations.iter().map(String::as_str).zip(heads.iter().map(String::as_str));
-    out.leaf("h3", &[], "A look-up beside so many idle members, ns");
-    figures_table(out, shown, 1_000, &columns.collect::<Vec<_>>());
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::picture::svg;
-    use super::super::{gates, plan};
+    use super::super::{bounds, gates, growth, plan, scaling};
     use super::*;
     use crate::page::tests::Read;
     use std::collections::BTreeMap;
@@ -391,14 +348,16 @@ pub(super) mod tests {
     /// Every operation of every table, each figure another.
     fn figures() -> Figures {
         let (mut all, mut next) = (BTreeMap::new(), 1.0);
-        let tail = ["tail", "tail, info"]
-            .map(|tail| shares().into_iter().map(move |s| format!("{tail} {s}")));
+        let tails = ["tail", "tail, info"].into_iter().chain(growth::LOADS);
+        let tails = tails.flat_map(|tail| shares().map(move |share| format!("{tail} {share}")));
         let names =
             COLUMNS.iter().chain(&["info", "batch", "stale, info"]).chain(&GROWN).chain(&CHURNED);
         let mut names: Vec<String> = names.chain(&STUCK).map(|name| (*name).to_owned()).collect();
-        names.extend(tail.into_iter().flatten());
+        names.extend(tails);
         names.extend(scaling::THREADS.map(scaling::throughput));
         names.extend(scaling::IDLE.map(scaling::beside));
+        let crowd = scaling::ALONE.into_iter();
+        names.extend(crowd.flat_map(|mix| scaling::CROWD.map(|threads| mix.row(threads))));
         for count in [1_000, 1_000_000] {
             for (name, ..) in TABLES {
                 for operation in &names {
@@ -434,6 +393,7 @@ pub(super) mod tests {
             machine: &machine,
             sizes: &sizes,
             weighed,
+            grown: &sizes,
             launches: 2,
             quick: true,
         });
@@ -452,6 +412,9 @@ pub(super) mod tests {
             }
             for gate in shown.gates {
                 assert!(read.says(&gate.what) && read.says(&figure(gate.figure)), "{}", gate.what);
+            }
+            for bound in bounds::all() {
+                assert!(bound.cells().iter().all(|cell| read.says(cell)), "{}", bound.operation);
             }
             let Machine { processor, kernel, compiler, date, .. } = shown.machine;
             assert!([processor, kernel, *compiler, date].iter().all(|text| read.says(text)));
@@ -480,6 +443,7 @@ pub(super) mod tests {
             machine: &machine,
             sizes,
             weighed: sizes,
+            grown: sizes,
             launches: 1,
             quick: true,
         };

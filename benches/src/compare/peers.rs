@@ -10,8 +10,14 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Guards, ids and enumeration: what most peers have.
-const FULL: Traits =
-    Traits { churns: true, holds: true, indexed: false, enumerates: true, ours: false };
+const FULL: Traits = Traits {
+    churns: true,
+    holds: true,
+    indexed: false,
+    enumerates: true,
+    grows: true,
+    ours: false,
+};
 
 /// Implements a table whose threads need nothing of their own.
 macro_rules! peer {

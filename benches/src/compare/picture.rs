@@ -25,7 +25,7 @@ const BEST: usize = 3;
 pub(super) fn svg(shown: &Shown<'_>) -> String {
     let count = shown.sizes.last().copied().unwrap_or_default();
     let panels = PANELS.map(|(operation, title, indexed)| {
-        let chosen = |traits: &Traits| traits.indexed == indexed;
+        let chosen = |traits: &Traits| !traits.ours && traits.indexed == indexed;
         let mut all = shown.bars(count, operation, other_ways(operation), chosen);
         let mut peers = 0;
         all.retain(|bar| match bar.kind {
@@ -80,7 +80,7 @@ pub(super) fn svg(shown: &Shown<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::page::RTM;
+    use super::super::RTM;
     use super::super::page::tests::shown;
     use super::*;
     use crate::page::figure;

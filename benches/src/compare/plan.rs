@@ -2,8 +2,8 @@
 
 use super::measure::{Effort, measure};
 use super::table::Table;
-use super::{Options, TABLES};
-use super::{calls, memory, scaling};
+use super::{HANDLES_ONLY, Options, RTM, TABLES};
+use super::{calls, growth, memory, scaling};
 
 /// What one process measures of one table, or of the calls in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,17 +14,21 @@ pub(super) enum Part {
     Churn,
     Stuck,
     Threads,
+    Crowd,
     Idle,
+    Growth,
 }
 
-const PARTS: [(Part, &str); 7] = [
+const PARTS: [(Part, &str); 9] = [
     (Part::Times, "times"),
     (Part::Calls, "calls"),
     (Part::Memory, "memory"),
     (Part::Churn, "churn"),
     (Part::Stuck, "stuck"),
     (Part::Threads, "threads"),
+    (Part::Crowd, "crowd"),
     (Part::Idle, "idle"),
+    (Part::Growth, "growth"),
 ];
 
 impl Part {
@@ -49,7 +53,9 @@ impl Part {
             Part::Churn => memory::churned::<T>(count, effort),
             Part::Stuck => memory::stuck::<T>(count),
             Part::Threads => scaling::threads::<T>(count, effort),
+            Part::Crowd => scaling::crowd::<T>(count, effort),
             Part::Idle => scaling::idle::<T>(count, effort),
+            Part::Growth => growth::measure(count),
         }
     }
 }
@@ -57,15 +63,48 @@ impl Part {
 /// A process to run.
 pub(super) type Job = (Part, usize, &'static str);
 
-const RTM: &str = TABLES[0].0;
 /// Their memory under churn, in a quick run the first two alone.
-pub(super) const CHURNED: [&str; 4] =
-    [RTM, "concurrent-slotmap", "sharded-slab, dashmap of ids", "papaya"];
-/// A guard of theirs can be held while others write (scc would take minutes).
-pub(super) const STUCK: [&str; 4] = [RTM, "concurrent-slotmap", "idr-ebr", "papaya"];
-/// With many threads, in a quick run the first three alone.
-pub(super) const SCALED: [&str; 5] =
-    [RTM, "concurrent-slotmap", "RwLock + slotmap", "dashmap", "papaya"];
+pub(super) const CHURNED: &[&str] = &[
+    RTM,
+    "concurrent-slotmap",
+    "sharded-slab, dashmap of ids",
+    "papaya",
+    #[cfg(feature = "c-peers")]
+    "liburcu lfht, memb",
+    #[cfg(feature = "c-peers")]
+    "liburcu lfht, qsbr",
+    #[cfg(feature = "c-peers")]
+    "ConcurrencyKit ck_hs",
+    #[cfg(feature = "c-peers")]
+    "oneTBB concurrent_hash_map",
+];
+/// A guard of theirs can be held while others write (scc would take minutes; a writer of liburcu's waits for
+/// the reader; oneTBB has no guard).
+pub(super) const STUCK: &[&str] = &[
+    RTM,
+    "concurrent-slotmap",
+    "idr-ebr",
+    "papaya",
+    #[cfg(feature = "c-peers")]
+    "ConcurrencyKit ck_hs",
+];
+/// With many threads, in a quick run the first three alone (a crowd with the first).
+pub(super) const SCALED: &[&str] = &[
+    RTM,
+    "concurrent-slotmap",
+    "RwLock + slotmap",
+    HANDLES_ONLY,
+    "dashmap",
+    "papaya",
+    #[cfg(feature = "c-peers")]
+    "liburcu lfht, memb",
+    #[cfg(feature = "c-peers")]
+    "liburcu lfht, qsbr",
+    #[cfg(feature = "c-peers")]
+    "ConcurrencyKit ck_hs",
+    #[cfg(feature = "c-peers")]
+    "oneTBB concurrent_hash_map",
+];
 
 /// How many entities times are measured with.
 pub(super) fn sizes(options: &Options) -> &'static [usize] {
@@ -78,6 +117,15 @@ pub(super) fn weighed(options: &Options) -> &'static [usize] {
         (true, _) => &[1_000],
         (false, true) => &[1_000, 100_000, 1_000_000],
         (false, false) => &[1_000, 100_000, 1_000_000, 10_000_000],
+    }
+}
+
+/// Up to how many entities registering is timed one by one.
+pub(super) fn grown(options: &Options) -> &'static [usize] {
+    match (options.small, options.quick) {
+        (true, _) => &growth::SIZES[..1],
+        (false, true) => &growth::SIZES[1..2],
+        (false, false) => &growth::SIZES[1..],
     }
 }
 
@@ -109,26 +157,41 @@ pub(super) fn launch(options: &Options, number: u64, ways: &[&'static str]) -> V
         let chosen = tables().filter(|(name, traits)| traits.churns && (all || *name == RTM));
         jobs.extend(chosen.map(|(name, _)| (Part::Memory, *count, name)));
     }
-    let churned_tables = if options.quick { &CHURNED[..2] } else { &CHURNED };
-    jobs.extend(churned_tables.iter().map(|name| (Part::Churn, churned(options), *name)));
-    jobs.extend(STUCK.map(|name| (Part::Stuck, 1_000, name)));
-    let scaled = if options.quick { &SCALED[..3] } else { &SCALED };
-    jobs.extend(scaled.iter().map(|name| (Part::Threads, 1_000, *name)));
-    jobs.extend(scaled.iter().map(|name| (Part::Idle, 1_000, *name)));
+    let mut several = |part, count, names: &[&'static str]| {
+        jobs.extend(names.iter().map(|name| (part, count, *name)));
+    };
+    let quick = |names: &'static [&'static str], first| match options.quick {
+        true => &names[..first],
+        false => names,
+    };
+    several(Part::Churn, churned(options), quick(CHURNED, 2));
+    several(Part::Stuck, 1_000, STUCK);
+    several(Part::Threads, 1_000, quick(SCALED, 3));
+    several(Part::Crowd, 1_000, quick(SCALED, 1));
+    several(Part::Idle, 1_000, quick(SCALED, 3));
+    grown(options).iter().for_each(|count| several(Part::Growth, *count, &[RTM]));
     jobs
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{FLOOR, peers};
     use super::*;
 
     #[test]
     fn names_are_known() {
-        for name in CHURNED.iter().chain(&STUCK).chain(&SCALED) {
+        for name in CHURNED.iter().chain(STUCK).chain(SCALED) {
             assert!(TABLES.iter().any(|(known, ..)| known == name), "{name}");
         }
         for (part, name) in PARTS {
             assert_eq!((part.name(), Part::named(name)), (name, Some(part)));
         }
+    }
+
+    #[test]
+    fn what_is_ours_is_no_peer() {
+        let known: Vec<_> = peers().map(|(name, ..)| *name).collect();
+        assert_eq!(known.len() + 3, TABLES.len());
+        assert!([RTM, HANDLES_ONLY, FLOOR].iter().all(|ours| !known.contains(ours)));
     }
 }

@@ -31,6 +31,10 @@ pub(crate) trait Table: Sync + Sized {
     /// An empty one, for about so many.
     fn new(expected: usize) -> Self;
     fn seat(&self) -> Self::Seat<'_>;
+    /// An empty one, to which so many will come; it is told so only if it must be.
+    fn growing(expected: usize) -> Self {
+        Self::new(if Self::TRAITS.grows { 1024 } else { expected })
+    }
     /// The calling thread is outside and about to wait for others.
     fn rest(&self) {}
 }
@@ -46,6 +50,8 @@ pub(crate) struct Traits {
     pub(crate) indexed: bool,
     /// Can be enumerated while others use it.
     pub(crate) enumerates: bool,
+    /// Is as it should be with more entities than it was made for.
+    pub(crate) grows: bool,
     /// Has look-ups of its own kind: without a guard, and in batches.
     pub(crate) ours: bool,
 }

@@ -1,12 +1,11 @@
 //! The operations whose coherence events are simulated, by threads that take turns.
 //!
-//! *Without the id index.* The registry has no such mode. Instead every thread registers in a table of its
-//! own, always the same id: its index is then touched by nobody else and never grows, and adds no event.
-//! What is left is the slab, the lists of the members, reclamation and the common counters.
+//! *Without the id index*: a registry of [`HandlesOnly`]. What is left is the slab, the lists of the members,
+//! reclamation and the common counters.
 
 use super::instructions::{METHODS, entity, picks, register, registry};
 use super::turns::{self, Length, Operation};
-use rtm_core::{DropBy, Handle};
+use rtm_core::{Config, DropBy, Handle, HandlesOnly, Standard};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,7 +29,7 @@ enum Work {
     Refreshed,
     Reference,
     Invoke,
-    Churn { own_tables: bool },
+    Churn { indexed: bool },
     SharedCounter,
 }
 
@@ -47,7 +46,7 @@ const PINS: usize = 128;
 const MAGAZINE: usize = 256;
 const UNTIL_REUSED: usize = 384;
 
-pub(super) const OWN_SHARDS: &str = "register + deregister, own tables";
+pub(super) const OWN_SHARDS: &str = "register + deregister, no index";
 pub(super) const SELF_CHECK: &str = "info and a shared counter (self-check)";
 
 /// In the order of the table.
@@ -59,8 +58,8 @@ pub(super) const ALL: &[Simulated] = &[
     of("look up, refreshed guard", 16, Work::Refreshed),
     of("reference + release, one entity", 16, Work::Reference),
     of("invoke, one callee", PINS, Work::Invoke),
-    churn(OWN_SHARDS, true),
-    churn("register + deregister, one table, new ids", false),
+    churn(OWN_SHARDS, false),
+    churn("register + deregister, one table, new ids", true),
     of(SELF_CHECK, 16, Work::SharedCounter),
 ];
 
@@ -68,8 +67,8 @@ const fn of(name: &'static str, period: usize, work: Work) -> Simulated {
     Simulated { name, per_turn: 1, active: None, warm: 16, period, work }
 }
 
-const fn churn(name: &'static str, own_tables: bool) -> Simulated {
-    Simulated { warm: UNTIL_REUSED, ..of(name, MAGAZINE, Work::Churn { own_tables }) }
+const fn churn(name: &'static str, indexed: bool) -> Simulated {
+    Simulated { warm: UNTIL_REUSED, ..of(name, MAGAZINE, Work::Churn { indexed }) }
 }
 
 impl Simulated {
@@ -77,15 +76,22 @@ impl Simulated {
     pub(super) fn is_left_out(&self, threads: usize) -> bool {
         match self.work {
             // With one thread there are no events, or the marks are wrong.
-            Work::Churn { own_tables: true } => threads == 64,
-            Work::Churn { own_tables: false } => threads != 16,
+            Work::Churn { indexed: false } => threads == 64,
+            Work::Churn { indexed: true } => threads != 16,
             _ => threads == 1,
         }
     }
 
     /// Runs in the process that is traced. Does not return.
     pub(super) fn run(&self, threads: usize) -> ! {
-        let registry = registry();
+        match self.work {
+            Work::Churn { indexed: false } => self.run_with::<HandlesOnly>(threads),
+            _ => self.run_with::<Standard>(threads),
+        }
+    }
+
+    fn run_with<C: Config>(&self, threads: usize) -> ! {
+        let registry = registry::<C>();
         let host = registry.join().expect("memory for a member");
         let handles: Vec<Handle> = (0..SHARED).map(|id| register(&host, 0, id)).collect();
         let done = host.register_client(entity(0, SHARED), [0; 14], DropBy::Writers, METHODS);
@@ -136,14 +142,11 @@ impl Simulated {
                 Work::Invoke => Box::new(move || {
                     black_box(member.begin_invoke(callee).expect("registered")[1]);
                 }),
-                Work::Churn { own_tables } => {
-                    let (instance, mut id) = match own_tables {
-                        true => (seat as u16 + 1, 0),
-                        false => (0, (seat as u64 + 1) << 32),
-                    };
+                Work::Churn { .. } => {
+                    let mut id = (seat as u64 + 1) << 32;
                     Box::new(move || {
-                        id += u64::from(!own_tables);
-                        let handle = register(&member, instance, id);
+                        id += 1;
+                        let handle = register(&member, 0, id);
                         member.deregister(handle).expect("registered");
                     })
                 }

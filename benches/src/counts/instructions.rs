@@ -3,13 +3,13 @@
 
 use super::c_calls;
 use rtm_core::{
-    AddressFamily, ClientCode, DropBy, EntityInfo, EventQueue, Handle, Participant, Registry,
-    Settings, TableKey,
+    AddressFamily, ClientCode, Config, DropBy, EntityInfo, EventQueue, Handle, Participant,
+    Registry, Settings, Standard, TableKey,
 };
 use std::hint::black_box;
 
 pub(super) type Payload = [u64; 14];
-type Member<'r> = Participant<'r, Payload>;
+type Member<'r, C = Standard> = Participant<'r, Payload, C>;
 
 /// An operation.
 pub(super) struct Counted {
@@ -84,11 +84,11 @@ pub(super) fn entity(instance: u16, id: u64) -> EntityInfo {
     EntityInfo { table: TableKey { instance, family: AddressFamily::Inet }, id }
 }
 
-pub(super) fn registry() -> Registry<Payload> {
-    Registry::new(Settings::default()).expect("memory for a registry")
+pub(super) fn registry<C: Config>() -> Registry<Payload, C> {
+    Registry::with_config(Settings::default()).expect("memory for a registry")
 }
 
-pub(super) fn register(member: &Member<'_>, instance: u16, id: u64) -> Handle {
+pub(super) fn register<C: Config>(member: &Member<'_, C>, instance: u16, id: u64) -> Handle {
     let done = member.register_handle(entity(instance, id), [id; 14], DropBy::Writers);
     done.unwrap_or_else(|error| panic!("not registered: {}", error.refusal))
 }
@@ -117,7 +117,7 @@ pub(super) fn each<H: Copy>(rounds: usize, all: &[H], mut f: impl FnMut(H)) {
 
 /// A registry with so many entities; picks of their handles, and a member.
 fn with_entities(count: usize, run: impl FnOnce(&Member<'_>, &[Handle])) {
-    let registry = registry();
+    let registry = registry::<Standard>();
     let member = registry.join().expect("memory for a member");
     let handles: Vec<Handle> = (0..count as u64).map(|id| register(&member, 0, id)).collect();
     run(&member, &picks(&handles, PICKS));
@@ -265,7 +265,7 @@ fn enumerate(entities: usize, rounds: usize) {
 
 /// Registers and deregisters an entity, and delivers both events to all listeners.
 fn told(listeners: usize, rounds: usize) {
-    let registry = registry();
+    let registry = registry::<Standard>();
     let member = registry.join().expect("memory for a member");
     let queue = EventQueue::new();
     let tell = || {

@@ -39,7 +39,7 @@ use crate::alloc::OutOfMemory;
 use crate::handle::{Config, mix};
 use crate::mutant::{Mutant, active, relaxed_if};
 use crate::reclamation::{Local, Pinned, Protects};
-use crate::sync::{AtomicU64, Ordering, prefetch};
+use crate::sync::{AtomicU64, Ordering, Padded, prefetch};
 use buckets::Buckets;
 use link::{Link, MARKED, NEW, Rank, UNUSED};
 use std::marker::PhantomData;
@@ -64,8 +64,9 @@ pub(crate) struct Exists;
 
 pub(crate) struct Index<C: Config> {
     buckets: Buckets,
-    /// Of the ids whose keys end in `C::INDEX_SAMPLE` zeros: how many are taken.
-    counted: AtomicU64,
+    /// Of the ids whose keys end in `C::INDEX_SAMPLE` zeros: how many are taken. Apart from what every
+    /// operation reads.
+    counted: Padded<AtomicU64>,
     seed: u64,
     marker: PhantomData<C>,
 }
@@ -109,7 +110,7 @@ impl<C: Config> Index<C> {
     pub(crate) fn new(seed: u64) -> Result<Self, OutOfMemory> {
         let buckets = Buckets::new(C::INDEX_LEVEL)?;
         buckets.at(0).store(Link::END.0, Ordering::Relaxed);
-        Ok(Index { buckets, counted: AtomicU64::new(0), seed, marker: PhantomData })
+        Ok(Index { buckets, counted: Padded(AtomicU64::new(0)), seed, marker: PhantomData })
     }
 
     fn key(&self, id: u64) -> u64 {

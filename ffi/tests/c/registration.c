@@ -454,10 +454,11 @@ static void races(void)
     EQ(after.Deregistered - before.Deregistered, rounds);
 }
 
-/* Without memory a registration fails, and what there is goes on. */
+/* Without memory a registration fails, and what there is goes on. Memory that may be written is limited, not
+ * address space, which the registry reserves when it is made. */
 static int out_of_memory(void)
 {
-    enum { MOST = 2000000, ROOM = 4 << 20 };
+    enum { MOST = 2000000, ROOM = 16 << 20 };
     RTM_ENTITY_HANDLE *all = (RTM_ENTITY_HANDLE *)calloc(MOST, sizeof *all);
     RTM_ENTITY_INFO info = make_info(0, TEST_INET, 0), read;
     RTM_REGN_PROFILE profile;
@@ -468,14 +469,14 @@ static int out_of_memory(void)
     DWORD code = NO_ERROR;
 
     CHECK(all != NULL && file != NULL);
-    /* Before the room is measured: the registry reserves address space when it is made. */
     all[0] = add(0);
-    EQ(fscanf(file, "%lu", &pages), 1);
+    /* The sixth figure: pages of data. */
+    EQ(fscanf(file, "%*u %*u %*u %*u %*u %lu", &pages), 1);
     fclose(file);
-    EQ(getrlimit(RLIMIT_AS, &before), 0);
+    EQ(getrlimit(RLIMIT_DATA, &before), 0);
     small = before;
     small.rlim_cur = pages * 4096 + ROOM;
-    EQ(setrlimit(RLIMIT_AS, &small), 0);
+    EQ(setrlimit(RLIMIT_DATA, &small), 0);
     for (i = 1; i < MOST; i++) {
         info.EntityId.EntityId = i;
         code = RtmRegisterEntity(&info, NULL, NULL, FALSE, &profile, &all[i]);
@@ -507,7 +508,7 @@ static int out_of_memory(void)
     for (i = 0; i < live / 2; i++)
         OK(RtmDeregisterEntity(all[i]));
     OK(RtmxShutdown());
-    EQ(setrlimit(RLIMIT_AS, &before), 0);
+    EQ(setrlimit(RLIMIT_DATA, &before), 0);
     free(all);
     return 0;
 }
@@ -520,7 +521,12 @@ int main(int argc, char **argv)
     /* Its shadow takes more room than there would be. */
     (void)argv;
 #else
-    run_silently(argv[0], "memory", 0);
+    {
+        /* valgrind keeps this limit to itself. */
+        const char *preload = getenv("LD_PRELOAD");
+        if (preload == NULL || strstr(preload, "vgpreload") == NULL)
+            run_silently(argv[0], "memory", 0);
+    }
 #endif
     for (extended = 0; extended < 2; extended++) {
         profile_and_info();
