@@ -6,7 +6,7 @@ usage() {
     cat <<'END'
 ffi/install.sh [--prefix=DIR] [--libdir=DIR] [--build | --uninstall]
 
-Installs librtm.so and librtm.a, rtmv2.h, rtm.pc, a CMake package and man pages.
+Installs librtm.so and librtm.a, rtmv2.h and rtm.hpp, rtm.pc, a CMake package and man pages.
 
   --prefix=DIR   where to, absolute; /usr/local if not given
   --libdir=DIR   where the libraries go; PREFIX/lib if not given
@@ -55,7 +55,7 @@ library=$soname.$minor.$patch
 # another rustc too. Its bitcode would be of no use to another compiler. Unused sections are for the program's link to
 # leave out: --gc-sections beside -r makes strong references of weak ones (GNU ld 2.40 and objcopy).
 make_static() {
-    ld -r --force-group-allocation --whole-archive "$1" -o "$stage/all.o"
+    "$(command -v ld.bfd || echo ld)" -r --force-group-allocation --whole-archive "$1" -o "$stage/all.o"
     objcopy --remove-section=.llvmbc --remove-section=.llvmcmd --keep-global-symbols=include/rtm.symbols \
         "$stage/all.o" "$stage/rtm.o"
     rm -f "$stage/librtm.a"
@@ -146,7 +146,9 @@ install_all() {
     put_link "$library" "$libdir/$soname"
     put_link "$soname" "$libdir/librtm.so"
     put 644 "$stage/librtm.a" "$libdir/librtm.a"
-    put 644 include/rtmv2.h "$includedir/rtmv2.h"
+    for file in rtmv2.h rtm.hpp rtm/basic.hpp rtm/reading.hpp rtm/client_code.hpp rtm/entity.hpp; do
+        put 644 "include/$file" "$includedir/$file"
+    done
     put_made rtm.pc.in "$libdir/pkgconfig/rtm.pc"
     put_made rtm-config.cmake.in "$libdir/cmake/rtm/rtm-config.cmake"
     put_made rtm-config-version.cmake.in "$libdir/cmake/rtm/rtm-config-version.cmake"

@@ -105,12 +105,11 @@ export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 # Each program repeats what it repeats less.
 export RTM_TEST_DIVISOR=${RTM_TEST_DIVISOR:-20}
 
-# compile COMPILER LANGUAGE STANDARD PROGRAM
+# compile COMPILER LANGUAGE STANDARD SOURCE
 compile() {
-    local folder=$work/pc/$1-$3
     # shellcheck disable=SC2046
     "$1" -x "$2" -std="$3" -Wall -Wextra -pedantic -Werror -pthread -fPIC $(pkg-config --cflags rtm) -I"$tests/c" \
-        -c "$tests/c/$4.c" -o "$folder/$4.o"
+        -c "$tests/$4" -o "$work/pc/$1-$3/$(basename "${4%.c*}").o"
 }
 
 # link COMPILER STANDARD KIND PROGRAM
@@ -155,8 +154,16 @@ through_pkg_config() {
         for standard in $([ "$language" = c ] && echo c99 c11 c2x || echo c++17 c++20); do
             mkdir -p "$work/pc/$compiler-$standard"
             for program in $programs plugin_client; do
-                echo "compile $compiler $language $standard $program"
+                echo "compile $compiler $language $standard c/$program.c"
             done >>"$work/compile"
+            # The programs of rtm.hpp whose names the C programs do not have.
+            if [ "$language" = c++ ]; then
+                for program in basics life; do
+                    echo "compile $compiler $language $standard cpp/$program.cc" >>"$work/compile"
+                    echo "link $compiler $standard shared $program" >>"$work/link"
+                    echo "run $work/pc/$compiler-$standard shared $program" >>"$work/run"
+                done
+            fi
             # All programs once shared and once static; elsewhere those that say most for their time.
             for kind in shared static; do
                 case $compiler-$standard-$kind in
