@@ -46,6 +46,8 @@ use std::marker::PhantomData;
 
 /// Up to this level there are twice as many buckets as objects, beyond it as many.
 const ROOMY_LEVEL: u32 = 16;
+/// From this level on the buckets of an index do not stay in the nearest cache.
+const LARGE_LEVEL: u32 = 13;
 /// Buckets ahead of a walk that are asked for, and whose first object is.
 const AHEAD: u32 = 16;
 const OBJECTS_AHEAD: u32 = 8;
@@ -410,7 +412,7 @@ impl<C: Config, N: Nodes> Walk<'_, C, N> {
     /// The walk has come to this bucket: asks for those that come soon.
     #[inline(always)]
     fn ask_ahead(&self, place: u32) {
-        if cfg!(rtm_loom) {
+        if cfg!(rtm_loom) || self.level < LARGE_LEVEL {
             return;
         }
         let (buckets, step) = (&self.index.buckets, 1 << (u64::BITS - 1 - self.level) << 1);

@@ -48,7 +48,7 @@ static void list_at(RTM_ENTITY_HANDLE self, UINT capacity, int want_handles, int
     memset(&blank, 0xEE, sizeof blank);
     code = RtmGetRegisteredEntities(self, &count, want_handles ? handles : NULL, want_infos ? infos : NULL);
     EQ(code, capacity < MANY ? ERROR_INSUFFICIENT_BUFFER : NO_ERROR);
-    expected = capacity == 0 ? MANY : capacity < MANY ? capacity : MANY;
+    expected = capacity == 0 || capacity > MANY ? (UINT)MANY : capacity;
     EQ(count, expected);
     if (capacity == 0)
         count = 0;
