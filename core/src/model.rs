@@ -164,7 +164,7 @@ impl<T: Send + Sync, C: Config> Slab<T, C> {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let slab = slab::Slab::new(Kind::Entity, 0).expect("memory for a slab");
-        Slab { slab, domain: Domain::new().expect("memory for a domain") }
+        Slab { slab, domain: Domain::new() }
     }
 
     /// A vacant slot, filled; `None` if there is none.
@@ -324,7 +324,7 @@ impl<C: Config> Index<C> {
         Index {
             index: index::Index::new(0).expect("memory for an index"),
             places: Arc::new(places),
-            domain: Domain::new().expect("memory for a domain"),
+            domain: Domain::new(),
         }
     }
 
@@ -420,7 +420,7 @@ pub struct Credits {
 impl Credits {
     /// A pool of `limit` credits.
     pub fn new(limit: u32) -> Self {
-        let domain = Domain::new().expect("memory for a domain");
+        let domain = Domain::new();
         Credits { credits: limits::Credits::new(limit), domain }
     }
 
