@@ -78,6 +78,15 @@
  *   library, or a client function that it called, by longjmp or a C++ exception; asynchronous
  *   cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) of a thread that is inside either.
  *
+ * WHEN MEMORY RUNS OUT
+ *   A call that needs memory and finds none answers ERROR_NOT_ENOUGH_MEMORY (ERROR_NO_SYSTEM_RESOURCES if it
+ *   is a thread that cannot be started) and has changed nothing. Never for memory fail: RtmDeregisterEntity,
+ *   RtmxDeregisterEntityLater, RtmReleaseEntities, leaving, deleting, and the end of a thread. In a thread's
+ *   first call the first three then use one of two memberships that the first registration has put by; while
+ *   both are in use they wait for one. What departs while there is no memory is cleaned up when there is some
+ *   again. Not ours: the C library ends the process if there is no memory for the thread-local data of a library
+ *   that was loaded by dlopen, at a thread's first access.
+ *
  * UNLOADING A CLIENT
  *   RtmDeregisterEntity(h)    returns when none of the entity's callbacks and methods runs or ever will
  *   RtmxFlush()               returns when its cleanup function has run: now dlclose() is safe
@@ -415,12 +424,11 @@ RTM_API DWORD RtmxRegisterEntity(PRTM_ENTITY_INFO RtmEntityInfo,
  *   ERROR_POSSIBLE_DEADLOCK called inside a registered or deregistered event; from one of the entity's
  *   own methods; inside a read section, if the entity has a callback or methods; or where waiting would
  *   close a circle of threads that wait for client code (two methods that deregister each other's
- *   entities: one of them is refused): nothing has changed, see RtmxDeregisterEntityLater;
- *   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call, then nothing has changed).
+ *   entities: one of them is refused): nothing has changed, see RtmxDeregisterEntityLater.
  *
  * Do not hold a lock that the entity's callback or methods may be waiting for. Any thread, also inside a
  * cleanup function. Lock-free if the entity has neither callback nor methods; else it blocks while one of
- * them is running. Allocates only in a thread's first call.
+ * them is running. Allocates, but needs no memory: see WHEN MEMORY RUNS OUT.
  */
 RTM_API DWORD RtmDeregisterEntity(RTM_ENTITY_HANDLE RtmRegHandle);
 
@@ -438,11 +446,10 @@ RTM_API DWORD RtmDeregisterEntity(RTM_ENTITY_HANDLE RtmRegHandle);
  * with RtmxFlush.
  *
  * @return NO_ERROR; ERROR_INVALID_HANDLE not a live registration: stale, forged, of another kind, or
- *   another thread deregisters it just now and wins;
- *   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call, then nothing has changed).
+ *   another thread deregisters it just now and wins.
  *
- * Any thread; allowed in a section, every callback, a method, a cleanup. Lock-free. Allocates only in a
- * thread's first call.
+ * Any thread; allowed in a section, every callback, a method, a cleanup. Lock-free. Allocates, but needs no
+ * memory: see WHEN MEMORY RUNS OUT.
  */
 RTM_API DWORD RtmxDeregisterEntityLater(RTM_ENTITY_HANDLE RtmRegHandle);
 
@@ -486,7 +493,8 @@ RTM_API DWORD RtmGetRegisteredEntities(RTM_ENTITY_HANDLE RtmRegHandle,
  *   element is bad, of another table or has no reference (then the others are released);
  *   ERROR_INVALID_PARAMETER NULL or misaligned array with a count above 0.
  *
- * Never ends a registration. Any thread. Lock-free; allocates only in a thread's first call.
+ * Never ends a registration. Any thread. Lock-free; allocates only in a thread's first call, but needs no
+ * memory: see WHEN MEMORY RUNS OUT.
  */
 RTM_API DWORD RtmReleaseEntities(RTM_ENTITY_HANDLE RtmRegHandle,
                                  UINT NumEntities,
@@ -795,7 +803,7 @@ RTM_API DWORD RtmxGetContexts(UINT NumEntities,
  *
  * A reader is used by one thread at a time; a section of it is left by the thread that entered it.
  * Using one from two threads at once is a defect of the caller with undefined effect. Blocks
- * shortly; allocates about 3 KiB, kept for later readers when this one is deleted.
+ * shortly; allocates about 5 KiB, kept for later readers when this one is deleted.
  */
 RTM_API DWORD RtmxCreateReader(PRTMX_READER_HANDLE Reader);
 
@@ -880,7 +888,7 @@ RTM_API DWORD RtmxFlush(void);
 
 /*
  * Gives everything back to the system: memory, reader objects, event queues, the library's threads (what
- * hangs on other threads, about 3 KiB each, when they end or call again). What is still to
+ * hangs on other threads, about 5 KiB each, when they end or call again). What is still to
  * be cleaned up is cleaned up by the reclaimer thread first. The next registration starts afresh,
  * with default limits; handles from before stay invalid.
  *
@@ -919,7 +927,7 @@ RTM_API DWORD RtmxGetStatistics(PRTMX_STATISTICS Statistics,
  * @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, or Size 0;
  *   ERROR_NOT_ENOUGH_MEMORY.
  *
- * Any thread. Wait-free after the thread's first call.
+ * Any thread. Blocks shortly.
  */
 RTM_API DWORD RtmxGetLimits(PRTMX_LIMITS Limits,
                             UINT Size);
@@ -938,8 +946,7 @@ RTM_API DWORD RtmxGetLimits(PRTMX_LIMITS Limits,
  *   ERROR_NOT_SUPPORTED Size is larger than this library knows and what lies beyond is not 0;
  *   ERROR_NOT_ENOUGH_MEMORY. On failure nothing has changed.
  *
- * Any thread. Blocks shortly; allocates, and ends the process (abort) if there is no memory for the new
- * limits themselves.
+ * Any thread. Blocks shortly; allocates only in a thread's first call.
  */
 RTM_API DWORD RtmxSetLimits(const RTMX_LIMITS *Limits,
                             UINT Size);

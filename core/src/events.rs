@@ -1,9 +1,11 @@
 //! Where events wait for those who deliver them, and the herald who brings them there.
 
+use crate::alloc::OutOfMemory;
 use crate::dispatch::Queue;
 use crate::handle::{Config, Handle};
 use crate::participant::Participant;
 use crate::registry::Registry;
+use crate::reserve::try_arc;
 use crate::{Courier, Event};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +18,28 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct EventQueue(pub(crate) Arc<Queue>);
 
-/// No descriptor could be had: the limit of the process or of the system is reached.
+/// Why there is no queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoDescriptor;
+#[non_exhaustive]
+pub enum NoQueue {
+    /// The limit on descriptors of the process or of the system is reached.
+    NoDescriptor,
+    /// Memory could not be had.
+    OutOfMemory,
+}
 
-impl std::fmt::Display for NoDescriptor {
+impl std::fmt::Display for NoQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no file descriptor is left; raise the limit (ulimit -n) or close some")
+        match self {
+            NoQueue::NoDescriptor => {
+                f.write_str("no file descriptor is left; raise the limit (ulimit -n) or close some")
+            }
+            NoQueue::OutOfMemory => OutOfMemory.fmt(f),
+        }
     }
 }
 
-impl std::error::Error for NoDescriptor {}
+impl std::error::Error for NoQueue {}
 
 impl EventQueue {
     /// A queue for threads that [`wait`](EventQueue::wait).
@@ -34,13 +47,22 @@ impl EventQueue {
         EventQueue(Arc::new(Queue::new()))
     }
 
+    /// As [`new`](EventQueue::new), but reports it if there is no memory.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn try_new() -> Result<EventQueue, OutOfMemory> {
+        Ok(EventQueue(try_arc(Queue::new())?))
+    }
+
     /// A queue with a descriptor for `poll` and its kind: readable from the moment something is
     /// pending until a courier has found nothing left.
     ///
     /// # Errors
-    /// [`NoDescriptor`].
-    pub fn with_descriptor() -> Result<EventQueue, NoDescriptor> {
-        Ok(EventQueue(Arc::new(Queue::with_descriptor().map_err(|_| NoDescriptor)?)))
+    /// [`NoQueue`].
+    pub fn with_descriptor() -> Result<EventQueue, NoQueue> {
+        let queue = Queue::with_descriptor().map_err(|_| NoQueue::NoDescriptor)?;
+        Ok(EventQueue(try_arc(queue).map_err(|OutOfMemory| NoQueue::OutOfMemory)?))
     }
 
     /// The descriptor, to be polled and nothing else. Lives as long as the queue.

@@ -114,10 +114,10 @@
 //! # When memory runs out
 //!
 //! Our own allocations report [`OutOfMemory`] and change nothing. Deregistering and releasing need no
-//! memory of ours. What aborts instead, because a dependency or std allocates: a thread's first use
-//! (crossbeam's participant, 2,304 bytes; the thread's entry in a list, a few words; arc-swap's node,
-//! 192), what keeps an entity's listener, each sealed magazine of 256 retirements, each `synchronize` and a thread's exit (crossbeam's
-//! bag, 2,072), a new table and replaced limits (one `Arc` each).
+//! memory of ours. What aborts instead, because crossbeam-epoch allocates: each sealed magazine of 256
+//! retirements, each `synchronize`, a thread's exit and, rarely, entering a section (a bag, 2,072 bytes). With a
+//! global allocator that lends ([`reserve`]) none of these does, but for the last, which a store of bags helps.
+//! For a thread's first use (a participant, 2,304 bytes) and for each `Arc` memory is looked for before.
 //!
 //! # What is not covered
 //!
@@ -156,11 +156,11 @@ mod mutant;
 mod participant;
 mod reclamation;
 mod registry;
+pub mod reserve;
 mod rundown;
 #[cfg(rtm_shuttle)]
 mod scheduled;
 mod slab;
-mod snapshot;
 mod stack;
 mod statistics;
 mod sync;
@@ -179,7 +179,7 @@ pub use error::{
     BlockError, DeregisterError, InvalidHandle, InvokeError, ReferenceError, Refusal,
     RegisterError, WaitError,
 };
-pub use events::{EventQueue, NoDescriptor, Told};
+pub use events::{EventQueue, NoQueue, Told};
 pub use handle::{Config, Handle, HandlesOnly, Standard};
 pub use invoke::Invocation;
 pub use limits::Limits;

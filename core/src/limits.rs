@@ -24,7 +24,7 @@ use crate::handle::SLOT_BITS;
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reclamation::Local;
 use crate::slab::MAX_REFERENCES;
-use crate::sync::{AtomicBool, AtomicI64, AtomicU64, Ordering, bump};
+use crate::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering, bump};
 
 /// What a registry may hold. Replaced at run time as a whole; see
 /// [`Registry::set_limits`](crate::Registry::set_limits).
@@ -57,6 +57,65 @@ impl Default for Limits {
             backlog: 1 << 20,
             journal: 1 << 20,
         }
+    }
+}
+
+/// The limits in force, each to be looked at by itself. They guard no memory: relaxed.
+pub(crate) struct InForce {
+    entities: AtomicU32,
+    instances: AtomicU32,
+    references: AtomicU32,
+    backlog: AtomicU64,
+    journal: AtomicU64,
+}
+
+impl InForce {
+    pub(crate) fn new(limits: Limits) -> InForce {
+        InForce {
+            entities: AtomicU32::new(limits.entities),
+            instances: AtomicU32::new(limits.instances),
+            references: AtomicU32::new(limits.references),
+            backlog: AtomicU64::new(limits.backlog),
+            journal: AtomicU64::new(limits.journal),
+        }
+    }
+
+    /// By one at a time.
+    pub(crate) fn set(&self, limits: Limits) {
+        self.entities.store(limits.entities, Ordering::Relaxed);
+        self.instances.store(limits.instances, Ordering::Relaxed);
+        self.references.store(limits.references, Ordering::Relaxed);
+        self.backlog.store(limits.backlog, Ordering::Relaxed);
+        self.journal.store(limits.journal, Ordering::Relaxed);
+    }
+
+    /// All of them; of one moment if nobody sets them meanwhile.
+    pub(crate) fn all(&self) -> Limits {
+        Limits {
+            entities: self.entities.load(Ordering::Relaxed),
+            instances: self.instances(),
+            references: self.references(),
+            backlog: self.backlog(),
+            journal: self.journal(),
+        }
+    }
+
+    pub(crate) fn instances(&self) -> u32 {
+        self.instances.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn references(&self) -> u32 {
+        self.references.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn backlog(&self) -> u64 {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn journal(&self) -> u64 {
+        self.journal.load(Ordering::Relaxed)
     }
 }
 

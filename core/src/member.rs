@@ -9,6 +9,7 @@ use crate::alloc::OutOfMemory;
 use crate::code::{Frames, next_stripe};
 use crate::limits::{Stocked, Uncharged};
 use crate::reclamation::{Domain, Local, Section};
+use crate::reserve::{lend, shared};
 use crate::slab::{Shard, Sharded};
 use crate::sync::{AtomicI64, AtomicPtr, AtomicU64};
 use std::cell::{Cell, RefCell};
@@ -127,7 +128,7 @@ pub(crate) fn ambient(domain: &Domain<Member>) -> Result<Rc<Local<Member>>, OutO
     match found {
         Ok(Some(local)) => Ok(local),
         Ok(None) => {
-            let local = Rc::new(domain.join()?);
+            let local = join(domain)?;
             // A list that is just being destroyed, or has no memory to grow: for this call only.
             let _ = MEMBERSHIPS.try_with(|list| {
                 if let Ok(mut list) = list.try_borrow_mut() {
@@ -140,6 +141,12 @@ pub(crate) fn ambient(domain: &Domain<Member>) -> Result<Rc<Local<Member>>, OutO
             });
             Ok(local)
         }
-        Err(_) => Ok(Rc::new(domain.join()?)),
+        Err(_) => join(domain),
     }
+}
+
+fn join(domain: &Domain<Member>) -> Result<Rc<Local<Member>>, OutOfMemory> {
+    let local = domain.join()?;
+    let _loan = lend(shared::<Local<Member>>())?;
+    Ok(Rc::new(local))
 }

@@ -22,7 +22,7 @@ impl Domain {
     /// A domain without members.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Domain {
-        Domain(reclamation::Domain::new())
+        Domain(reclamation::Domain::new().expect("memory for a domain"))
     }
 
     /// A new member.
@@ -420,7 +420,8 @@ pub struct Credits {
 impl Credits {
     /// A pool of `limit` credits.
     pub fn new(limit: u32) -> Self {
-        Credits { credits: limits::Credits::new(limit), domain: Domain::new() }
+        let domain = Domain::new();
+        Credits { credits: limits::Credits::new(limit), domain }
     }
 
     /// Takes one; `None` if there is none, else whether it was charged.
@@ -507,8 +508,9 @@ impl Hall {
     /// Without listeners.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Hall {
-        let herald = dispatch::Herald::new();
-        Hall { audience: dispatch::Audience::new(herald.clone()), herald }
+        let herald = dispatch::Herald::new().expect("memory for a herald");
+        let audience = dispatch::Audience::new(herald.clone()).expect("memory for an audience");
+        Hall { audience, herald }
     }
 
     /// Counts a listener in.
@@ -530,7 +532,8 @@ impl Hall {
     pub fn listener(&self, queue: &Queue) -> Listener {
         self.enlist();
         let token = Token::new(0, 0);
-        Listener(dispatch::Listener::new(token, self.audience.clone(), queue.0.clone()))
+        let new = dispatch::Listener::new(token, self.audience.clone(), queue.0.clone());
+        Listener(new.expect("memory for a listener"))
     }
 
     /// Counts a closed listener out.

@@ -4,7 +4,8 @@ use crate::code::ClientCode;
 use crate::courier;
 use crate::entity::{EntityFixed, EntityInfo, TableKey};
 use crate::error::{
-    BlockError, DeregisterError, InvalidHandle, InvokeError, RegisterError, WaitError,
+    BlockError, DeregisterError, InvalidHandle, InvokeError, ReferenceError, RegisterError,
+    WaitError,
 };
 use crate::handle::{Config, Handle, Standard};
 use crate::invoke::Invocation;
@@ -402,6 +403,14 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
 
     pub(crate) fn local(&self) -> &Local<Member> {
         &self.local
+    }
+
+    /// See [`Registry::reference`]. Needs no memory.
+    ///
+    /// # Errors
+    /// See [`ReferenceError`].
+    pub fn reference(&self, handle: Handle) -> Result<(), ReferenceError> {
+        self.registry.reference_as(&self.local, handle)
     }
 
     /// See [`Registry::release`]. Needs no memory.

@@ -36,19 +36,26 @@
 //! the acquire that took the list. All others stand at their sites.
 //!
 //! *Progress.* `enter`: wait-free but for every 128th, which walks all members (crossbeam) and is
-//! lock-free. Leaving: wait-free. `seal`: lock-free, allocates (crossbeam's bag, 2,072 bytes, aborts
-//! if there is no memory). `join`: lock-free, allocates (crossbeam's participant, 2,304 bytes,
-//! aborts). `synchronize` and flushing block until other threads leave.
+//! lock-free. Leaving: wait-free. `seal`: lock-free. `join`: lock-free, allocates. `synchronize` and
+//! flushing block until other threads leave.
+//!
+//! *Memory.* crossbeam allocates a participant in `join` and a bag whenever something is pushed out: by `seal`,
+//! `nudge`, `synchronize`, the end of a member, and when 64 pieces of its own garbage have come together. For
+//! all but the last, memory is put by before (`reserve`): without it `join` and `synchronize` fail, `nudge` pushes
+//! nothing out, a sealed batch waits on a stack until somebody has memory, and a member has its bag
+//! for the end from the beginning.
 
 use crate::alloc::{OutOfMemory, try_box};
 use crate::error::WaitError;
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
+use crate::reserve::{BAG, Block, COLLECTOR, PARTICIPANT, lend, lend_bag, shared};
 use crate::stack::{Linked, Stack};
 use crate::sync::{
     Arc, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Backoff, Ordering, Padded, bump,
     thread_token,
 };
 use crossbeam_epoch as epoch;
+use std::mem::ManuallyDrop;
 use std::ptr;
 
 mod flush;
@@ -137,6 +144,9 @@ pub(crate) struct Shared<S> {
     closed: AtomicBool,
     /// Ripe batches whose payloads are dropped only by those who ask for them.
     pub(crate) deferred: Stack<Batch<S>>,
+    /// Sealed batches for which there was no memory; their grace periods begin when there is.
+    #[cfg(not(rtm_loom))]
+    waiting: Stack<Batch<S>>,
 }
 
 impl<S> Shared<S> {
@@ -254,8 +264,8 @@ pub(crate) struct Domain<S> {
 }
 
 impl<S: Default + Send + Sync + 'static> Domain<S> {
-    pub(crate) fn new() -> Self {
-        let shared = Shared {
+    pub(crate) fn new() -> Result<Self, OutOfMemory> {
+        let all = Shared {
             records: AtomicPtr::new(ptr::null_mut()),
             phase: Padded(AtomicUsize::new(2)),
             outstanding: [Padded(AtomicUsize::new(0)), Padded(AtomicUsize::new(0))],
@@ -264,8 +274,11 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
             reclaimed: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             deferred: Stack::default(),
+            #[cfg(not(rtm_loom))]
+            waiting: Stack::default(),
         };
-        Domain { collector: epoch::Collector::new(), shared: Arc::new(shared) }
+        let _loans = [lend(COLLECTOR)?, lend(BAG)?, lend(shared::<Shared<S>>())?];
+        Ok(Domain { collector: epoch::Collector::new(), shared: Arc::new(all) })
     }
 
     pub(crate) fn shared(&self) -> &Shared<S> {
@@ -279,6 +292,7 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
 
     /// A new member, on a free record if there is one.
     pub(crate) fn join(&self) -> Result<Local<S>, OutOfMemory> {
+        let last_bag = Block::bag()?;
         let record = match self.shared.records().find(|record| {
             !record.owned.load(Ordering::Relaxed)
                 // Acquire: pairs with the release in `Record::give_up`; the new owner sees the
@@ -295,7 +309,13 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
             Some(record) => ptr::from_ref(record),
             None => self.new_record()?,
         };
-        Ok(Local { shared: self.shared.clone(), record, handle: self.collector.register() })
+        let Ok(_loan) = lend(PARTICIPANT) else {
+            // SAFETY: records live as long as `shared`.
+            unsafe { &*record }.give_up();
+            return Err(OutOfMemory);
+        };
+        let handle = ManuallyDrop::new(self.collector.register());
+        Ok(Local { shared: self.shared.clone(), record, handle, last_bag })
     }
 
     fn new_record(&self) -> Result<*const Record<S>, OutOfMemory> {
@@ -378,7 +398,9 @@ impl Drop for Dropping<'_> {
 pub(crate) struct Local<S> {
     shared: Arc<Shared<S>>,
     record: *const Record<S>,
-    handle: epoch::LocalHandle,
+    handle: ManuallyDrop<epoch::LocalHandle>,
+    /// For the handle's end.
+    last_bag: Option<Block>,
 }
 
 // SAFETY: a crossbeam participant does not know which thread uses it; what it must not see is two
@@ -461,29 +483,69 @@ impl<S: Send + Sync + 'static> Local<S> {
         batch.garbage = garbage;
         batch.phase = phase;
         batch.home = self.record;
-        batch.shared = Some(self.shared.clone());
         // Outside loom slots alone: freed memory would end the process before it could say what is wrong.
         let slots = cfg!(rtm_loom) || matches!(batch.garbage, Garbage::Slots { .. });
         if slots && active(Mutant::RipenAtOnce) {
+            batch.shared = Some(self.shared.clone());
             ripen(batch);
             return;
         }
-        let batch = Sending(Box::into_raw(batch));
-        let pin = self.handle.pin();
-        // SAFETY: the function owns what it captures (`Batch` is Send), and `ripen` may run on any
-        // thread at any time, also after the registry is gone.
-        unsafe { pin.defer_unchecked(move || ripen(batch.into_box())) };
-        pin.flush();
+        self.push_out(Some(batch));
     }
 
     /// Lets the collector take a step: push out what this member deferred, try to move the epoch.
     pub(crate) fn nudge(&self) {
-        self.handle.pin().flush();
+        self.push_out(None);
+    }
+
+    /// Defers what is sealed and pushes it out. Without memory for the bag it waits.
+    fn push_out(&self, sealed: Option<Box<Batch<S>>>) {
+        let pin = self.handle.pin();
+        let loan = lend_bag();
+        #[cfg(not(rtm_loom))]
+        for batch in self.shared.waiting.take() {
+            self.defer(&pin, batch);
+        }
+        sealed.into_iter().for_each(|batch| self.defer(&pin, batch));
+        if loan.is_ok() {
+            pin.flush();
+            return;
+        }
+        drop(pin);
+        // At each 128th pin the collector takes a step by itself.
+        (0..128).for_each(|_| drop(self.handle.pin()));
+    }
+
+    /// Begins the grace periods of sealed batches that wait for memory.
+    #[cfg(not(rtm_loom))]
+    pub(crate) fn end_waiting(&self) -> Result<(), OutOfMemory> {
+        if !self.shared.waiting.is_empty() {
+            self.nudge();
+        }
+        if self.shared.waiting.is_empty() { Ok(()) } else { Err(OutOfMemory) }
+    }
+
+    /// The batch is ripe when everybody who is pinned now has gone.
+    fn defer(&self, pin: &epoch::Guard, mut batch: Box<Batch<S>>) {
+        // There may be 64 pieces already, which have to be pushed out first.
+        let Ok(_loan) = lend_bag() else {
+            #[cfg(not(rtm_loom))]
+            self.shared.waiting.push(batch);
+            return;
+        };
+        batch.shared = Some(self.shared.clone());
+        let batch = Sending(Box::into_raw(batch));
+        // SAFETY: the function owns what it captures (`Batch` is Send), and `ripen` may run on any
+        // thread at any time, also after the registry is gone.
+        unsafe { pin.defer_unchecked(move || ripen(batch.into_box())) };
     }
 
     /// Returns when every section that was open at the call has ended.
     pub(crate) fn synchronize(&self) -> Result<(), WaitError> {
         self.shared.may_wait()?;
+        // One for what is there already, should it fill a bag.
+        let no_memory = |OutOfMemory| WaitError::OutOfMemory;
+        let loans = [lend_bag().map_err(no_memory)?, lend_bag().map_err(no_memory)?];
         let record = self.record();
         bump(&record.asked, 1);
         // Neither the stack nor a fresh allocation holds what the deferred function writes, so that
@@ -494,6 +556,7 @@ impl<S: Send + Sync + 'static> Local<S> {
         unsafe { pin.defer_unchecked(move || note_over(&shared, &place)) };
         pin.flush();
         drop(pin);
+        drop(loans);
         let mut backoff = Backoff::default();
         // Acquire: pairs with the release above.
         let order = relaxed_if(Mutant::OverSeenRelaxed, Ordering::Acquire);
@@ -516,6 +579,9 @@ impl<S> Drop for Local<S> {
         } else {
             record.give_up();
         }
+        let _loan = self.last_bag.take().map(Block::lend);
+        // SAFETY: dropped once, here.
+        unsafe { ManuallyDrop::drop(&mut self.handle) };
     }
 }
 

@@ -32,13 +32,12 @@ use crate::error::{
 use crate::handle::{Config, Handle, Kind, Standard, Token, mix, random_secret};
 use crate::index::Exists;
 use crate::journal::Note;
-use crate::limits::{Credits, Limits};
+use crate::limits::{Credits, InForce, Limits};
 use crate::member::{self, Member};
 use crate::mutant::{Mutant, active};
 use crate::participant::{Flushing, Found, Guard, Participant, Registration};
 use crate::reclamation::{Domain, Local};
 use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
-use crate::snapshot::Snapshot;
 use crate::statistics::Statistics;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, bump, thread_token};
 use crate::table::{Profile, Table, Tables};
@@ -83,9 +82,7 @@ pub struct Registry<T: Send + Sync, C: Config = Standard> {
     pub(crate) slab: Slab<EntityFixed, T, C>,
     pub(crate) domain: Domain<Member>,
     pub(crate) tables: Tables<C>,
-    limits: Snapshot<Limits>,
-    /// [`Limits::backlog`], so that a registration that is far from it need not load the snapshot.
-    backlog_hint: AtomicU64,
+    limits: InForce,
     pub(crate) credits: Credits,
     pub(crate) bells: Bells,
     pub(crate) waits: Waits,
@@ -116,18 +113,17 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// [`OutOfMemory`].
     pub fn with_config(settings: Settings) -> Result<Self, OutOfMemory> {
         let secret = random_secret();
-        let herald = Herald::new();
+        let herald = Herald::new()?;
         Ok(Registry {
             slab: Slab::new(Kind::Entity, secret)?,
-            domain: Domain::new(),
+            domain: Domain::new()?,
             tables: Tables::new(mix(secret), herald.clone()),
             bells: Bells::default(),
             waits: Waits::default(),
             blocks: AtomicU32::new(0),
             pending: AtomicU64::new(0),
             herald,
-            limits: Snapshot::new(settings.limits),
-            backlog_hint: AtomicU64::new(settings.limits.backlog),
+            limits: InForce::new(settings.limits),
             credits: Credits::new(settings.limits.entities),
             setting: Mutex::new(()),
             profile: settings.profile,
@@ -311,16 +307,16 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         if record.state.shard().is_out_of_slots() {
             self.process_own(local);
         }
-        if self.is_over(local, self.backlog_hint.load(Ordering::Relaxed)) {
+        if self.is_over(local, self.limits.backlog()) {
             self.collect_as(local);
-            if self.is_over(local, self.limits.load().backlog) {
+            if self.is_over(local, self.limits.backlog()) {
                 return refuse(Refusal::Backlog, payload);
             }
         }
         let again = &record.state.table;
         let table = match self.tables.find_again(info.table, again) {
             Some(table) => table,
-            None => match self.tables.create(info.table, self.limits.load().instances) {
+            None => match self.tables.create(info.table, self.limits.instances()) {
                 Ok(()) => {
                     let table = self.tables.find_again(info.table, again);
                     table.expect("tables are never removed")
@@ -387,9 +383,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let listens = code.events.is_some();
         if let Some(queue) = code.events {
             let audience = &table.audience;
-            let listener = Listener::new(token, audience.clone(), queue.0);
+            let listener = Listener::new(token, audience.clone(), queue.0)?;
             let joining = Joining::new(listener.clone())?;
-            audience.enlist(self.limits.load().journal)?;
+            audience.enlist(self.limits.journal())?;
             attached.listen(listener, joining);
         }
         let attach =
@@ -470,17 +466,31 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// # Errors
     /// See [`ReferenceError`].
     pub fn reference(&self, handle: Handle) -> Result<(), ReferenceError> {
-        let token = self.slab.open(handle).ok_or(ReferenceError::InvalidHandle)?;
-        let limit = self.limits.load().references;
-        let first = self.slab.reference(token, limit).map_err(|error| match error {
-            NoReference::Invalid => ReferenceError::InvalidHandle,
-            NoReference::Limit => ReferenceError::Limit,
-        })?;
-        if first {
+        if self.take_reference(handle)? {
             // Without memory for a membership the figure of referenced entities is too low by one.
             let _ = self.ambient(|local| self.slab.note_kept(local));
         }
         Ok(())
+    }
+
+    pub(crate) fn reference_as(
+        &self,
+        local: &Local<Member>,
+        handle: Handle,
+    ) -> Result<(), ReferenceError> {
+        if self.take_reference(handle)? {
+            self.slab.note_kept(local);
+        }
+        Ok(())
+    }
+
+    /// Whether it is to be noted.
+    fn take_reference(&self, handle: Handle) -> Result<bool, ReferenceError> {
+        let token = self.slab.open(handle).ok_or(ReferenceError::InvalidHandle)?;
+        self.slab.reference(token, self.limits.references()).map_err(|error| match error {
+            NoReference::Invalid => ReferenceError::InvalidHandle,
+            NoReference::Limit => ReferenceError::Limit,
+        })
     }
 
     /// Gives a counted reference back. One too many is an error and does no harm beyond eating
@@ -598,9 +608,10 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     // --- Limits and figures ---
 
-    /// The limits in force.
+    /// The limits in force. Waits for a thread that replaces them just now.
     pub fn limits(&self) -> Limits {
-        **self.limits.load()
+        let _still = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.limits.all()
     }
 
     /// Replaces all limits at once. A limit below what there is stops additions and removes
@@ -614,8 +625,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     pub(crate) fn set_limits_as(&self, local: &Local<Member>, limits: Limits) {
         let _alone = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.limits.swap(limits);
-        self.backlog_hint.store(limits.backlog, Ordering::Relaxed);
+        self.limits.set(limits);
         self.credits.set(local, limits.entities);
     }
 
@@ -650,7 +660,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             statistics.index_bytes += table.index.bytes() as u64;
         }
         statistics.bytes += statistics.index_bytes;
-        statistics.instances = tables.instances() as u64;
+        statistics.instances = tables.instances().into();
         statistics
     }
 

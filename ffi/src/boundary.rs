@@ -3,7 +3,9 @@
 use crate::fork;
 use crate::sync::Mutex;
 use crate::types::*;
-use rtm_core::Handle;
+use rtm_core::reserve::lend;
+use rtm_core::{Handle, OutOfMemory};
+use std::alloc::Layout;
 use std::cell::Cell;
 use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,8 +81,10 @@ fn log(text: &str) {
 }
 
 /// Keeps panics inside our calls from being printed; all others go where they went before.
-pub(crate) fn silence_panics() {
+pub(crate) fn silence_panics() -> Outcome {
     static ONCE: Once = Once::new();
+    // The hook keeps the one before, a pointer of two words.
+    let _loan = lend(Layout::new::<[usize; 2]>()).map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY)?;
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -89,6 +93,7 @@ pub(crate) fn silence_panics() {
             }
         }));
     });
+    Ok(())
 }
 
 #[cfg(debug_assertions)]
@@ -100,7 +105,7 @@ thread_local! {
 #[doc(hidden)]
 #[cfg(debug_assertions)]
 pub fn inject_panic() {
-    silence_panics();
+    assert_eq!(silence_panics(), Ok(()));
     INJECT.set(true);
 }
 

@@ -4,6 +4,7 @@ use crate::boundary::{
     Outcome, call, call_hot, handle, optional, required, required_array, to_c, without_cancellation,
 };
 use crate::manager::{self, Manager};
+use crate::spares::Membership;
 use crate::thread;
 use crate::types::*;
 use rtm_core::{EntityInfo, Handle, ReferenceError, TableKey};
@@ -55,7 +56,7 @@ pub unsafe extern "C" fn RtmGetRegisteredEntities(
                     break;
                 }
                 if capacity != 0 && !EntityHandles.is_null() {
-                    match manager.registry.reference(entity.handle()) {
+                    match participant.reference(entity.handle()) {
                         // Gone since the walk saw it.
                         Err(ReferenceError::InvalidHandle) => continue,
                         Err(ReferenceError::Limit) => {
@@ -114,7 +115,8 @@ pub unsafe extern "C" fn RtmGetRegisteredEntities(
 ///   element is bad, of another table or has no reference (then the others are released);
 ///   ERROR_INVALID_PARAMETER NULL or misaligned array with a count above 0.
 ///
-/// Never ends a registration. Any thread. Lock-free; allocates only in a thread's first call.
+/// Never ends a registration. Any thread. Lock-free; allocates only in a thread's first call, but needs no
+/// memory: see WHEN MEMORY RUNS OUT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmReleaseEntities(
     RtmRegHandle: RTM_ENTITY_HANDLE,
@@ -128,7 +130,7 @@ pub unsafe extern "C" fn RtmReleaseEntities(
             if NumEntities == 0 {
                 return Ok(());
             }
-            let participant = thread::record(manager)?.section.participant();
+            let participant = Membership::get(manager);
             let mut outcome = Ok(());
             for index in 0..NumEntities as usize {
                 // SAFETY: the caller says that there are as many.
@@ -238,7 +240,7 @@ pub unsafe extern "C" fn RtmReferenceHandles(
             for index in 0..NumHandles as usize {
                 outcome = element(index).and_then(|handle| {
                     same_table(manager, handle, table)?;
-                    manager.registry.reference(handle).map_err(|error| match error {
+                    participant.reference(handle).map_err(|error| match error {
                         ReferenceError::InvalidHandle => ERROR_INVALID_HANDLE,
                         ReferenceError::Limit => ERROR_NO_SYSTEM_RESOURCES,
                     })

@@ -15,7 +15,8 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::thread;
 use crate::tokens::Serials;
 use crate::types::*;
-use rtm_core::{Courier, EntityInfo, Event, EventQueue, Handle};
+use rtm_core::reserve::{lend, shared};
+use rtm_core::{Courier, EntityInfo, Event, EventQueue, Handle, NoQueue, OutOfMemory};
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::{Arc, PoisonError};
@@ -67,8 +68,9 @@ impl Drop for Hold {
 pub(crate) struct User(Mutex<Option<Hold>>);
 
 impl User {
-    pub(crate) fn new(hold: Hold) -> Arc<User> {
-        Arc::new(User(Mutex::new(Some(hold))))
+    pub(crate) fn new(hold: Hold) -> Result<Arc<User>, DWORD> {
+        let _loan = lend(shared::<User>()).map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY)?;
+        Ok(Arc::new(User(Mutex::new(Some(hold)))))
     }
 
     pub(crate) fn give_up(&self) {
@@ -97,7 +99,10 @@ impl Queues {
     }
 
     fn create(&self) -> Result<RTMX_QUEUE_HANDLE, DWORD> {
-        let queue = EventQueue::with_descriptor().map_err(|_| ERROR_NO_SYSTEM_RESOURCES)?;
+        let queue = EventQueue::with_descriptor().map_err(|error| match error {
+            NoQueue::OutOfMemory => ERROR_NOT_ENOUGH_MEMORY,
+            _ => ERROR_NO_SYSTEM_RESOURCES,
+        })?;
         let mut table = self.lock();
         let number = match table.free.pop() {
             Some(number) => number,

@@ -27,6 +27,12 @@ mod pool;
 mod reading;
 mod reclaimer;
 mod registration;
+#[cfg(feature = "reserve")]
+mod reserve;
+#[cfg(not(feature = "reserve"))]
+#[path = "no_reserve.rs"]
+mod reserve;
+mod spares;
 mod sync;
 mod thread;
 mod tokens;

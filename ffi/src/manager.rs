@@ -7,6 +7,8 @@ use crate::fork;
 use crate::pool::Pool;
 use crate::reading::Readers;
 use crate::reclaimer::Reclaimer;
+use crate::reserve;
+use crate::spares::Spares;
 use crate::types::*;
 use rtm_core::{OutOfMemory, Registry, Settings};
 use std::ptr;
@@ -20,6 +22,7 @@ pub(crate) struct Manager {
     pub(crate) serial: u64,
     // Before the registry, which their sections borrow.
     pub(crate) readers: Readers,
+    pub(crate) spares: Spares,
     pub(crate) registry: Registry<Client>,
     pub(crate) reclaimer: Reclaimer,
     pub(crate) queues: Queues,
@@ -57,7 +60,8 @@ pub(crate) fn get() -> Result<&'static Manager, DWORD> {
 
 #[cold]
 fn create() -> Result<&'static Manager, DWORD> {
-    silence_panics();
+    reserve::begin()?;
+    silence_panics()?;
     if !fork::arm() {
         return Err(ERROR_NOT_ENOUGH_MEMORY);
     }
@@ -66,6 +70,7 @@ fn create() -> Result<&'static Manager, DWORD> {
         serial: SERIALS.fetch_add(1, Ordering::Relaxed),
         registry: registry.map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY)?,
         readers: Readers::default(),
+        spares: Spares::default(),
         reclaimer: Reclaimer::default(),
         queues: Queues::default(),
         pool: Pool::default(),
@@ -93,6 +98,7 @@ pub(crate) unsafe fn take(manager: &'static Manager) {
     MANAGER.store(ptr::null_mut(), Ordering::Relaxed);
     // SAFETY: made from a box by `create`; the caller promises that it is the last user.
     drop(unsafe { Box::from_raw(ptr::from_ref(manager).cast_mut()) });
+    reserve::finish();
 }
 
 impl Manager {

@@ -38,7 +38,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::thread::{self, Record};
 use crate::types::*;
 use rtm_core::{EventQueue, OutOfMemory, Participant};
-use std::ffi::CString;
+use std::io::Write;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, PoisonError};
@@ -160,7 +160,8 @@ impl Pool {
     fn start(&self, manager: &'static Manager, what: u32) -> Outcome {
         let mut state = self.lock();
         if what == THREADS && self.queue.get().is_none() {
-            let _ = self.queue.set(EventQueue::new());
+            let queue = EventQueue::try_new().map_err(|OutOfMemory| ERROR_NOT_ENOUGH_MEMORY)?;
+            let _ = self.queue.set(queue);
         }
         // A callback registers while a shutdown ends the pool: the shutdown will see it and start anew.
         if self.stopping.load(Ordering::Relaxed) != 0 {
@@ -335,7 +336,7 @@ type Body = extern "C" fn(*mut libc::c_void) -> *mut libc::c_void;
 
 /// Starts a thread with all signals blocked, which owns its work.
 fn spawn<W>(body: Body, work: Box<W>) -> Result<libc::pthread_t, DWORD> {
-    watch_exit();
+    watch_exit()?;
     let work = Box::into_raw(work);
     let mut thread = 0;
     let failed = with_signals_blocked(|| {
@@ -447,10 +448,11 @@ extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
 /// Names the thread and makes the record its own. `None`: it could not be, and the seat is left.
 fn sit_down(work: Work) -> Option<Place> {
     let Work { record, manager, number } = work;
-    if let Ok(name) = CString::new(format!("rtm-event-{number}")) {
-        // SAFETY: names the calling thread; the text ends with NUL.
-        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
-    }
+    let mut name = [0_u8; 16];
+    // All but the NUL; the kernel takes no longer ones.
+    let _ = write!(&mut name[..15], "rtm-event-{number}");
+    // SAFETY: names the calling thread; the text ends with NUL.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
     let seat = Seat { manager, number };
     let record = thread::adopt(record).ok()?;
     record.seat.set(Some(seat));

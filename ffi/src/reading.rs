@@ -3,6 +3,7 @@
 use crate::boundary::{call, call_hot, handle, optional, required, required_array, try_box};
 use crate::client::Client;
 use crate::manager::{self, Manager};
+use crate::reserve;
 use crate::sync::Mutex;
 use crate::thread::{self, Section};
 use crate::tokens::{PLACE_BITS, Serials};
@@ -307,12 +308,13 @@ fn reader(handle: RTMX_READER_HANDLE) -> Result<&'static Section, DWORD> {
 ///
 /// A reader is used by one thread at a time; a section of it is left by the thread that entered it.
 /// Using one from two threads at once is a defect of the caller with undefined effect. Blocks
-/// shortly; allocates about 3 KiB, kept for later readers when this one is deleted.
+/// shortly; allocates about 5 KiB, kept for later readers when this one is deleted.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxCreateReader(Reader: PRTMX_READER_HANDLE) -> DWORD {
     call(|| {
         required(Reader)?;
         let manager = manager::get()?;
+        reserve::top_up()?;
         let handle = manager.readers.create(manager)?;
         // SAFETY: checked above.
         unsafe { Reader.write(handle) };

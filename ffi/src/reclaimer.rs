@@ -21,13 +21,14 @@ use crate::boundary::{Outcome, call, try_box, without_cancellation};
 use crate::client::Client;
 use crate::fork;
 use crate::manager::{self, Manager};
+use crate::reserve;
 use crate::sync::{Mutex, MutexGuard};
 use crate::thread::{self, Record};
 use crate::types::*;
 use rtm_core::WaitError;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use std::sync::{Once, PoisonError, TryLockError};
+use std::sync::{PoisonError, TryLockError};
 
 const ABSENT: u32 = 0;
 const AWAKE: u32 = 1;
@@ -38,15 +39,18 @@ const STOPPING: u32 = 3;
 pub(crate) static EXITING: AtomicBool = AtomicBool::new(false);
 
 /// Makes sure that `EXITING` is set when the process exits.
-pub(crate) fn watch_exit() {
-    static AT_EXIT: Once = Once::new();
-    AT_EXIT.call_once(|| {
-        extern "C" fn stop() {
-            EXITING.store(true, Ordering::Relaxed);
-        }
-        // SAFETY: the handler only stores to an atomic; the library is never unloaded.
-        unsafe { libc::atexit(stop) };
-    });
+pub(crate) fn watch_exit() -> Outcome {
+    static WATCHING: Mutex<bool> = Mutex::new(false);
+    extern "C" fn stop() {
+        EXITING.store(true, Ordering::Relaxed);
+    }
+    let mut watching = WATCHING.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: the handler only stores to an atomic; the library is never unloaded.
+    if !*watching && unsafe { libc::atexit(stop) } != 0 {
+        return Err(ERROR_NOT_ENOUGH_MEMORY);
+    }
+    *watching = true;
+    Ok(())
 }
 
 #[derive(Default)]
@@ -79,7 +83,7 @@ impl Reclaimer {
         if place.is_some() {
             return Ok(());
         }
-        watch_exit();
+        watch_exit()?;
         let work = Box::into_raw(try_box(Work { record: Record::new(manager)?, manager })?);
         self.state.store(AWAKE, Ordering::Relaxed);
         let mut thread = 0;
@@ -294,6 +298,7 @@ pub unsafe extern "C" fn RtmxSynchronize() -> DWORD {
     without_cancellation(|| {
         call(|| {
             let Some(manager) = manager::existing() else { return Ok(()) };
+            reserve::top_up()?;
             let participant = thread::record(manager)?.section.participant();
             participant.synchronize().map_err(wait_code)
         })
@@ -326,6 +331,7 @@ pub unsafe extern "C" fn RtmxFlush() -> DWORD {
 
 fn begin_flush() -> Outcome {
     let Some(manager) = manager::existing() else { return Ok(()) };
+    reserve::top_up()?;
     let record = thread::record(manager)?;
     let flushing = record.section.participant().begin_flush().map_err(wait_code)?;
     *record.flushing.borrow_mut() = Some(flushing);
@@ -359,7 +365,7 @@ fn wait_code(error: WaitError) -> DWORD {
 }
 
 /// Gives everything back to the system: memory, reader objects, event queues, the library's threads (what
-/// hangs on other threads, about 3 KiB each, when they end or call again). What is still to
+/// hangs on other threads, about 5 KiB each, when they end or call again). What is still to
 /// be cleaned up is cleaned up by the reclaimer thread first. The next registration starts afresh,
 /// with default limits; handles from before stay invalid.
 ///

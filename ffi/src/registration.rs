@@ -9,6 +9,8 @@ use crate::client::Client;
 use crate::entities::not_inside_membership_event;
 use crate::events::User;
 use crate::manager::{self, Manager};
+use crate::reserve;
+use crate::spares::Membership;
 use crate::thread;
 use crate::types::*;
 use rtm_core::{
@@ -153,6 +155,8 @@ unsafe fn register(request: &Request) -> Outcome {
     };
     let manager = manager::get()?;
     not_inside_membership_event(manager)?;
+    reserve::top_up()?;
+    manager.spares.make(manager)?;
     let queue = match (request.callback, &hold) {
         (None, _) => None,
         (Some(_), Some(hold)) => {
@@ -167,14 +171,14 @@ unsafe fn register(request: &Request) -> Outcome {
     if request.cleanup.is_some() {
         manager.reclaimer.start(manager)?;
     }
-    if request.opaque {
-        manager.reserve_opaque()?;
-    }
     let code = ClientCode {
         methods: methods.iter().flatten().any(Option::is_some),
         events: queue.cloned(),
     };
-    let user = hold.filter(|_| request.callback.is_some()).map(User::new);
+    let user = hold.filter(|_| request.callback.is_some()).map(User::new).transpose()?;
+    if request.opaque {
+        manager.reserve_opaque()?;
+    }
     let client = Client::new(
         request.context,
         request.cleanup,
@@ -270,12 +274,11 @@ unsafe fn copy_methods(
 ///   ERROR_POSSIBLE_DEADLOCK called inside a registered or deregistered event; from one of the entity's
 ///   own methods; inside a read section, if the entity has a callback or methods; or where waiting would
 ///   close a circle of threads that wait for client code (two methods that deregister each other's
-///   entities: one of them is refused): nothing has changed, see RtmxDeregisterEntityLater;
-///   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call, then nothing has changed).
+///   entities: one of them is refused): nothing has changed, see RtmxDeregisterEntityLater.
 ///
 /// Do not hold a lock that the entity's callback or methods may be waiting for. Any thread, also inside a
 /// cleanup function. Lock-free if the entity has neither callback nor methods; else it blocks while one of
-/// them is running. Allocates only in a thread's first call.
+/// them is running. Allocates, but needs no memory: see WHEN MEMORY RUNS OUT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmDeregisterEntity(RtmRegHandle: RTM_ENTITY_HANDLE) -> DWORD {
     without_cancellation(|| {
@@ -308,11 +311,10 @@ pub unsafe extern "C" fn RtmDeregisterEntity(RtmRegHandle: RTM_ENTITY_HANDLE) ->
 /// with RtmxFlush.
 ///
 /// @return NO_ERROR; ERROR_INVALID_HANDLE not a live registration: stale, forged, of another kind, or
-///   another thread deregisters it just now and wins;
-///   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call, then nothing has changed).
+///   another thread deregisters it just now and wins.
 ///
-/// Any thread; allowed in a section, every callback, a method, a cleanup. Lock-free. Allocates only in a
-/// thread's first call.
+/// Any thread; allowed in a section, every callback, a method, a cleanup. Lock-free. Allocates, but needs no
+/// memory: see WHEN MEMORY RUNS OUT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxDeregisterEntityLater(RtmRegHandle: RTM_ENTITY_HANDLE) -> DWORD {
     without_cancellation(|| {
@@ -336,13 +338,13 @@ fn deregister(
     let (manager, handle) = (manager::of_handle()?, handle(registration)?);
     // Before the record: a thread's first call with a bad handle makes none.
     manager.registry.registered_info(handle).map_err(|_| ERROR_INVALID_HANDLE)?;
-    let participant = thread::record(manager)?.section.participant();
+    let participant = Membership::get(manager);
     let (opaque, cleanup, queue) = {
         let guard = participant.enter();
         let client = guard.get(handle).map_err(|_| ERROR_INVALID_HANDLE)?;
         (client.reserves_opaque, client.cleanup.is_some(), client.queue.clone())
     };
-    end(manager, participant, handle)?;
+    end(manager, &participant, handle)?;
     if let Some(queue) = queue
         && completely
     {

@@ -64,7 +64,7 @@ pub unsafe extern "C" fn RtmxGetStatistics(Statistics: PRTMX_STATISTICS, Size: U
 /// @return NO_ERROR; ERROR_INVALID_PARAMETER Limits NULL or misaligned, or Size 0;
 ///   ERROR_NOT_ENOUGH_MEMORY.
 ///
-/// Any thread. Wait-free after the thread's first call.
+/// Any thread. Blocks shortly.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxGetLimits(Limits: PRTMX_LIMITS, Size: UINT) -> DWORD {
     call(|| {
@@ -102,8 +102,7 @@ fn in_force(manager: &Manager) -> RTMX_LIMITS {
 ///   ERROR_NOT_SUPPORTED Size is larger than this library knows and what lies beyond is not 0;
 ///   ERROR_NOT_ENOUGH_MEMORY. On failure nothing has changed.
 ///
-/// Any thread. Blocks shortly; allocates, and ends the process (abort) if there is no memory for the new
-/// limits themselves.
+/// Any thread. Blocks shortly; allocates only in a thread's first call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxSetLimits(Limits: *const RTMX_LIMITS, Size: UINT) -> DWORD {
     call(|| {

@@ -310,6 +310,77 @@ fn a_program_that_hangs_is_ended_and_named() {
     run("sleep", Command::new("sleep").arg("100"), Duration::from_secs(1));
 }
 
+/// In three threads that churn while a fourth stays in a section. `RTM_STUCK_SECONDS=60` for longer.
+#[test]
+fn a_reader_that_never_leaves() {
+    let seconds = std::env::var("RTM_STUCK_SECONDS").ok().and_then(|text| text.parse().ok());
+    if !have("gcc") {
+        return;
+    }
+    let mut command = Command::new(build("stuck", C11, Link::Shared, "stuck_reader"));
+    let limit = RUN_LIMIT + Duration::from_secs(seconds.unwrap_or(1));
+    expect_success("stuck_reader", &run("stuck_reader", &mut command, limit));
+}
+
+// --- Memory that runs out ---
+
+/// What the linker puts the failing allocator before.
+const ALLOCATOR: [&str; 6] =
+    ["malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_alloc"];
+
+/// The program that lets each allocation fail: of the program and `librtm.a`, or, with the shared library, of
+/// the whole process.
+fn without_memory(test: &str, with: Compiler, link: Link) -> PathBuf {
+    let output = folder(test).join("no_memory");
+    let mut command = compiler(with.command, with.flags);
+    command.args(["-O1", "-g", "-pthread", "-o"]).arg(&output);
+    if link == Link::Static {
+        command.arg("-DRTM_WRAPPED");
+        command.args(ALLOCATOR.map(|name| format!("-Wl,--wrap={name}")));
+    }
+    // What follows is no source.
+    command.arg(sources().join("no_memory.c")).args(["-x", "none"]);
+    match link {
+        Link::Static => command.arg(libraries().join("librtm.a")),
+        _ => {
+            command.arg("-L").arg(libraries()).arg("-lrtm");
+            command.arg(format!("-Wl,-rpath,{}", libraries().display()))
+        }
+    };
+    command.args(NATIVE_LIBRARIES);
+    let linked = run("no_memory", &mut command, COMPILE_LIMIT);
+    assert!(linked.status.success(), "{command:?}\n{}", linked.text);
+    output
+}
+
+#[test]
+fn each_allocation_fails() {
+    if !have("gcc") {
+        return;
+    }
+    for (test, link) in [("no-memory-static", Link::Static), ("no-memory-shared", Link::Shared)] {
+        let mut command = Command::new(without_memory(test, C11, link));
+        expect_success(test, &run(test, &mut command, RUN_LIMIT));
+    }
+}
+
+/// A tenth, or less, of what is repeated.
+#[test]
+fn each_allocation_fails_under_the_checkers() {
+    if !have("gcc") || !have("valgrind") {
+        return;
+    }
+    let test = "no-memory-sanitized";
+    let mut command = Command::new(without_memory(test, SANITIZED, Link::Static));
+    sanitizer_options(&mut command, true);
+    command.env("RTM_TEST_DIVISOR", "10");
+    expect_success(test, &run(test, &mut command, RUN_LIMIT));
+    let test = "no-memory-valgrind";
+    let mut command = valgrind(&without_memory(test, C11, Link::Static));
+    command.env("RTM_TEST_DIVISOR", "100");
+    expect_success(test, &run(test, &mut command, Duration::from_secs(120)));
+}
+
 // --- Sanitizers ---
 
 /// Runs the program with the seeded faults.
@@ -319,18 +390,6 @@ fn seeded(file: &Path, argument: &str, leaks: bool) -> Ended {
     sanitizer_options(&mut command, leaks);
     run(argument, &mut command, RUN_LIMIT)
 }
-
-/// What is known to be lost: a thread whose first registration happens in a destructor of a pthread key
-/// loses what arc-swap keeps for it (glibc's record of a thread-local destructor that no longer runs).
-const LEAK_SUPPRESSIONS: &str = "leak:__cxa_thread_atexit_impl\n";
-const VALGRIND_SUPPRESSIONS: &str = "{
-   snapshot_of_a_late_call
-   Memcheck:Leak
-   match-leak-kinds: definite
-   fun:calloc
-   fun:__cxa_thread_atexit_impl
-}
-";
 
 /// In a forked child everything that the parent's other threads point to is lost.
 fn can_look_for_leaks(program: &str) -> bool {
@@ -345,8 +404,6 @@ fn suppressions(name: &str, text: &str) -> PathBuf {
 
 fn sanitizer_options(command: &mut Command, leaks: bool) {
     let leaks = u8::from(leaks);
-    let file = suppressions("leaks.supp", LEAK_SUPPRESSIONS);
-    command.env("LSAN_OPTIONS", format!("suppressions={}:print_suppressions=0", file.display()));
     command.env("ASAN_OPTIONS", format!("exitcode=23:detect_leaks={leaks}:abort_on_error=0"));
     command.env("UBSAN_OPTIONS", "exitcode=23:print_stacktrace=1");
 }
@@ -506,8 +563,6 @@ fn valgrind(file: &Path) -> Command {
     let mut command = Command::new("valgrind");
     command.args(["-q", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite"]);
     command.args(["--errors-for-leak-kinds=definite", "--fair-sched=try"]);
-    let suppressed = suppressions("valgrind.supp", VALGRIND_SUPPRESSIONS);
-    command.arg(format!("--suppressions={}", suppressed.display()));
     if !can_look_for_leaks(file.file_name().unwrap().to_str().unwrap()) {
         command.arg("--leak-check=no");
     }

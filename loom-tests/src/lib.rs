@@ -16,7 +16,8 @@
 //!
 //! | under loom | why | covered by |
 //! | --- | --- | --- |
-//! | a lock instead of arc-swap (`snapshot.rs`) | loom does not see arc-swap | `core/tests/stress.rs` |
+//! | memory is never short: no sealed batch waits for any (`reclamation.rs`) | loom's has no end | `ffi/tests/c/no_memory.c` |
+//! | all tables hang in one bucket (`table.rs`) | size | `core/tests/registry.rs` |
 //! | slots lie in memory that is all there from the start; what is open is noted (`slab/span.rs`) | no system calls | all tests of core |
 //! | slots and arrays are written with zero atomics (`alloc.rs`) | loom's atomics have an identity | all tests of core |
 //! | waiting is a yield (`Backoff`) | loom has no time | `core/tests/registry.rs` |
@@ -34,8 +35,6 @@
 //! `stress.rs`), buckets of an index beyond the fourth level (`registry.rs`, `stress.rs`), limits that
 //! change at run time, back-pressure, panicking drops (`registry.rs`), the threads of a `Dispatcher`
 //! (`core/tests/events.rs`), listeners of several tables, slices of more than a few events.
-//! The lock in place of arc-swap orders the threads of the registry's models more than arc-swap
-//! does; orderings are therefore proved on the parts, which have no lock.
 //!
 //! # What loom does not show
 //!

@@ -6,6 +6,7 @@ use crate::alloc::{OutOfMemory, try_box};
 use crate::handle::Token;
 use crate::journal::{Journal, Note, Position, Read};
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
+use crate::reserve::try_arc;
 use crate::stack::{Linked, Stack};
 use crate::sync::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, Padded, UnsafeCell, fence,
@@ -116,8 +117,8 @@ impl Members {
 }
 
 impl Audience {
-    pub(crate) fn new(herald: Arc<Herald>) -> Arc<Audience> {
-        Arc::new(Audience {
+    pub(crate) fn new(herald: Arc<Herald>) -> Result<Arc<Audience>, OutOfMemory> {
+        try_arc(Audience {
             count: AtomicU32::new(0),
             log: AtomicPtr::new(ptr::null_mut()),
             herald,

@@ -12,8 +12,10 @@
 //! *Progress.* `push`, `wake`: lock-free. `step`: see `Audience::pass`.
 
 use super::Audience;
+use crate::alloc::OutOfMemory;
 use crate::handle::Token;
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
+use crate::reserve::try_arc;
 use crate::sync::{AtomicPtr, Ordering, Padded, Word};
 use std::ptr;
 use std::sync::Arc;
@@ -30,9 +32,9 @@ pub(crate) struct Herald {
 }
 
 impl Herald {
-    pub(crate) fn new() -> Arc<Herald> {
+    pub(crate) fn new() -> Result<Arc<Herald>, OutOfMemory> {
         let rung = Padded(AtomicPtr::new(ptr::null_mut()));
-        Arc::new(Herald { rung, state: Padded(Word::new(AWAKE)) })
+        try_arc(Herald { rung, state: Padded(Word::new(AWAKE)) })
     }
 
     /// By the ringer who set the audience's flag.

@@ -74,9 +74,11 @@
 //! `join` repeats only if a trim overtook it. `begin`: lock-free; `pop`, `pause`: the queue's lock, shortly.
 //! A pass of the herald: work linear in members and new events, behind a lock that is the herald's.
 
+use crate::alloc::OutOfMemory;
 use crate::handle::Token;
 use crate::journal::Read;
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
+use crate::reserve::try_arc;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -122,8 +124,12 @@ pub(crate) struct Listener {
 impl Listener {
     /// As if run by the calling thread, which is to [`join`](Audience::join) it. Its audience has been
     /// [enlisted](Audience::enlist) with.
-    pub(crate) fn new(token: Token, audience: Arc<Audience>, queue: Arc<Queue>) -> Arc<Listener> {
-        Arc::new(Listener {
+    pub(crate) fn new(
+        token: Token,
+        audience: Arc<Audience>,
+        queue: Arc<Queue>,
+    ) -> Result<Arc<Listener>, OutOfMemory> {
+        try_arc(Listener {
             token,
             state: AtomicU32::new(RUNNING),
             cursor: AtomicU64::new(0),

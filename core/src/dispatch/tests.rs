@@ -34,13 +34,13 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let herald = Herald::new();
-        World { audience: Audience::new(herald.clone()), herald }
+        let herald = Herald::new().unwrap();
+        World { audience: Audience::new(herald.clone()).unwrap(), herald }
     }
 
     fn listener(&self, slot: u32, queue: &Arc<Queue>) -> Arc<Listener> {
         self.audience.enlist(ENTRIES).unwrap();
-        let listener = Listener::new(token(slot), self.audience.clone(), queue.clone());
+        let listener = Listener::new(token(slot), self.audience.clone(), queue.clone()).unwrap();
         let node = Joining::new(listener.clone()).unwrap();
         assert_eq!(Audience::join(node), Paused::Open);
         listener

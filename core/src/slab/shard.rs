@@ -230,6 +230,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
                 self.seal_list(local, record, deferred)?;
             }
         }
+        #[cfg(not(rtm_loom))]
+        local.end_waiting()?;
         Ok(())
     }
 
