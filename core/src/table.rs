@@ -21,6 +21,7 @@ use std::ptr;
 use std::sync::Arc;
 
 const BUCKETS: usize = if cfg!(rtm_loom) { 1 } else { 128 };
+const _: () = assert!(BUCKETS.is_power_of_two());
 
 /// What every table of a registry offers its entities, fixed when the registry is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl<C: Config> Tables<C> {
 
     fn bucket(&self, key: TableKey) -> &AtomicPtr<Table<C>> {
         let number = usize::from(key.instance) * 2 + usize::from(key.family as u16 != 2);
-        &self.buckets[number % BUCKETS]
+        &self.buckets[number & (BUCKETS - 1)]
     }
 
     /// The table of this name.
