@@ -1,10 +1,10 @@
 //! Handles: 64 opaque bits that name an object for ever, and the layout behind them.
 //!
 //! ```text
-//!  63   60 59                            28 27                          0
-//! +-------+--------------------------------+-----------------------------+
-//! | kind  |      generation ^ key          |        slot ^ key           |
-//! +-------+--------------------------------+-----------------------------+
+//!  63   60 59                         32 31                            0
+//! +-------+-----------------------------+-------------------------------+
+//! | kind  |        slot ^ key           |       generation ^ key        |
+//! +-------+-----------------------------+-------------------------------+
 //! ```
 //!
 //! - *kind* (never 0, so that no handle is 0) is in the clear: a handle of the wrong kind is always
@@ -77,10 +77,9 @@ impl Config for HandlesOnly {
 }
 
 pub(crate) const SLOT_BITS: u32 = 28;
-pub(crate) const SLOT_SHIFT: u32 = 0;
-pub(crate) const GENERATION_SHIFT: u32 = SLOT_SHIFT + SLOT_BITS;
 pub(crate) const GENERATION_WIDTH: u32 = 32;
-pub(crate) const KIND_SHIFT: u32 = GENERATION_SHIFT + GENERATION_WIDTH;
+const SLOT_SHIFT: u32 = GENERATION_WIDTH;
+pub(crate) const KIND_SHIFT: u32 = SLOT_SHIFT + SLOT_BITS;
 pub(crate) const KIND_BITS: u32 = 4;
 const _: () = assert!(KIND_SHIFT + KIND_BITS == u64::BITS);
 
@@ -139,7 +138,7 @@ impl Token {
     #[inline(always)]
     pub(crate) fn new(generation: u32, slot: u32) -> Token {
         debug_assert!(u64::from(slot) <= SLOT_MASK);
-        Token(u64::from(generation) << GENERATION_SHIFT | u64::from(slot))
+        Token(u64::from(slot) << SLOT_SHIFT | u64::from(generation))
     }
 
     /// From the 60 bits that [`bits`](Token::bits) gave.
@@ -155,56 +154,54 @@ impl Token {
 
     #[inline(always)]
     pub(crate) fn sought(self) -> Sought {
-        Sought(self.0 | RIGHT_KIND << KIND_SHIFT)
+        Sought(self.0)
     }
 
     #[inline(always)]
     pub(crate) fn generation(self) -> u32 {
-        (self.0 >> GENERATION_SHIFT) as u32
+        self.0 as u32
     }
 
     #[inline(always)]
     pub(crate) fn slot(self) -> u32 {
-        (self.0 & SLOT_MASK) as u32
+        (self.0 >> SLOT_SHIFT) as u32
     }
 }
 
-/// Where a handle has its kind, a [`Sought`] of the right kind has this.
-pub(crate) const RIGHT_KIND: u64 = 1;
-
-/// A handle without its key, whose kind nobody has looked at yet: what a look-up compares a slot's word
-/// with.
+/// A handle less its key and the slab's kind, which nobody has looked at yet: if they are right it is a
+/// [`Token`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sought(u64);
 
 impl Sought {
+    /// The slot's number if the kind is right, else a number that no slot has: the kind stands above it.
     #[inline(always)]
-    pub(crate) fn bits(self) -> u64 {
-        self.0
+    pub(crate) fn number(self) -> u32 {
+        (self.0 >> SLOT_SHIFT) as u32
     }
 
     #[inline(always)]
-    pub(crate) fn slot(self) -> u32 {
-        (self.0 & SLOT_MASK) as u32
+    pub(crate) fn generation(self) -> u32 {
+        self.0 as u32
     }
 
     /// The token, if the kind is right.
     #[inline(always)]
     pub(crate) fn token(self) -> Option<Token> {
-        (self.0 >> KIND_SHIFT == RIGHT_KIND).then_some(Token(self.0 & TOKEN_MASK))
+        (self.0 & !TOKEN_MASK == 0).then_some(Token(self.0))
     }
 }
 
 /// Turns tokens into handles and back, for one slab.
 #[derive(Clone, Copy)]
 pub(crate) struct Cipher {
-    /// Kind and key, less [`RIGHT_KIND`] (by exclusive-or).
+    /// The kind in its place, and the key.
     mask: u64,
 }
 
 impl Cipher {
     pub(crate) fn new(kind: Kind, secret: u64) -> Cipher {
-        Cipher { mask: (kind as u64 ^ RIGHT_KIND) << KIND_SHIFT | mix(secret) & TOKEN_MASK }
+        Cipher { mask: (kind as u64) << KIND_SHIFT | mix(secret) & TOKEN_MASK }
     }
 
     #[inline(always)]
@@ -269,6 +266,12 @@ mod tests {
                     assert_eq!(Handle::from_bits(handle.to_bits()), Some(handle));
                     assert_eq!(Cipher::new(Kind::Other, secret).open(handle), None);
                     assert_eq!(cipher.seek(handle), token.sought());
+                    for kind in 1..16 {
+                        let wrong = Handle::from_bits(handle.to_bits() ^ kind << KIND_SHIFT);
+                        let sought = cipher.seek(wrong.unwrap_or(handle));
+                        assert!(wrong.is_none() || sought.token().is_none());
+                        assert!(wrong.is_none() || sought.number() >= 1 << SLOT_BITS);
+                    }
                 }
             }
         }

@@ -29,7 +29,7 @@ use crate::entity::{EntityFixed, EntityInfo, EntityPlain, TableKey};
 use crate::error::{
     DeregisterError, InvalidHandle, ReferenceError, Refusal, RegisterError, WaitError,
 };
-use crate::handle::{Config, Handle, Kind, Standard, Token, mix, random_secret};
+use crate::handle::{Config, Handle, Kind, Standard, Token, random_secret};
 use crate::index::Exists;
 use crate::journal::Note;
 use crate::limits::{Credits, InForce, Limits};
@@ -117,7 +117,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         Ok(Registry {
             slab: Slab::new(Kind::Entity, secret)?,
             domain: Domain::new()?,
-            tables: Tables::new(mix(secret), herald.clone()),
+            // A secret of its own: handles show something of the slab's.
+            tables: Tables::new(random_secret(), herald.clone()),
             bells: Bells::default(),
             waits: Waits::default(),
             blocks: AtomicU32::new(0),

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Random, Small, Tiny, Tracked, V4, V6, entity};
 use rtm_core::{
-    DeregisterError, DropBy, Handle, HandlesOnly, InvalidHandle, Limits, ReferenceError, Refusal,
-    Registry, Settings, TableKey, WaitError,
+    Config, DeregisterError, DropBy, Handle, HandlesOnly, InvalidHandle, Limits, ReferenceError,
+    Refusal, Registry, Settings, TableKey, WaitError,
 };
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -438,6 +438,56 @@ fn forged_and_foreign_handles_are_refused() {
         }
         assert!(guard.get(handle).is_ok());
     }
+}
+
+/// Every number that differs from the handle in its kind, its generation's lowest bits, or both, and the
+/// handle itself, is refused by all look-ups; of the handle, `described` says whether a copy is to be had.
+fn assert_refused<C: Config>(registry: &Registry<u64, C>, handle: Handle, described: bool) {
+    let member = registry.join().unwrap();
+    let guard = registry.enter();
+    for forgery in 0..64_u64 {
+        let bits = handle.to_bits() ^ (forgery >> 2) << 60 ^ forgery & 3;
+        let Some(forged) = Handle::from_bits(bits) else { continue };
+        assert!(guard.get(forged).is_err(), "{handle:?} as {forged:?}");
+        guard.get_each(&[forged], |_, found| assert!(found.is_err()));
+        assert!(registry.look_up(forged).is_err() && member.look_up(forged).is_err());
+        assert!(registry.registered_info(forged).is_err());
+        assert_eq!(registry.info(forged).is_ok(), described && forgery == 0);
+        assert_eq!(registry.references(forged) != 0, described && forgery == 0);
+    }
+}
+
+#[test]
+fn no_kind_of_handle_finds_what_is_not_live() {
+    let registry = registry::<u64>();
+    let handle = registry.register(entity(V4, 1), 1).unwrap().into_handle();
+    registry.reference(handle).unwrap();
+    let reader = registry.enter();
+    registry.deregister(handle).unwrap();
+    // Dead, referenced.
+    assert_refused(&registry, handle, true);
+    drop(reader);
+    registry.flush().unwrap();
+    // Its payload gone.
+    assert_refused(&registry, handle, true);
+    registry.release(handle).unwrap();
+    // Vacant, in the next generation.
+    assert_refused(&registry, handle, false);
+    let reader = registry.enter();
+    let handle = registry.register(entity(V4, 1), 1).unwrap().into_handle();
+    registry.deregister(handle).unwrap();
+    // Dead, unreferenced.
+    assert_refused(&registry, handle, false);
+    drop(reader);
+    // Spent.
+    let registry = Registry::<u64, Tiny>::with_config(Settings::default()).unwrap();
+    for id in 0..100 {
+        let handle = registry.register(entity(V4, id), id).unwrap().into_handle();
+        registry.deregister(handle).unwrap();
+        registry.flush().unwrap();
+        assert_refused(&registry, handle, false);
+    }
+    assert!(registry.statistics().exhausted_slots > 0);
 }
 
 #[test]

@@ -20,7 +20,8 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::ptr;
 
 /// There are at most 2^27 buckets; less in models, as a bucket's order must show all its bits.
-const MAX_LEVEL: u32 = if ORDER_BITS <= SLOT_BITS { ORDER_BITS - 1 } else { SLOT_BITS - 1 };
+pub(super) const MAX_LEVEL: u32 =
+    if ORDER_BITS <= SLOT_BITS { ORDER_BITS - 1 } else { SLOT_BITS - 1 };
 const ROWS: usize = MAX_LEVEL as usize + 1;
 
 pub(super) struct Buckets {
@@ -56,7 +57,6 @@ pub(super) fn least_key(place: u32) -> u64 {
 impl Buckets {
     /// 2^level buckets, all zero.
     pub(super) fn new(level: u32) -> Result<Self, OutOfMemory> {
-        assert!(level <= MAX_LEVEL);
         let base = Zeroed::<AtomicU64>::new(1 << level)?.into_raw();
         let row = |l: u32| match l {
             // SAFETY: the start of a row up to `level` is less than 2^level.

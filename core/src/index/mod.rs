@@ -40,7 +40,7 @@ use crate::handle::{Config, mix};
 use crate::mutant::{Mutant, active, relaxed_if};
 use crate::reclamation::{Local, Pinned, Protects};
 use crate::sync::{AtomicU64, Ordering, Padded, prefetch};
-use buckets::Buckets;
+use buckets::{Buckets, MAX_LEVEL};
 use link::{Link, MARKED, NEW, Rank, UNUSED};
 use std::marker::PhantomData;
 
@@ -110,6 +110,7 @@ impl<'a> Spot<'a> {
 
 impl<C: Config> Index<C> {
     pub(crate) fn new(seed: u64) -> Result<Self, OutOfMemory> {
+        const { assert!(C::INDEX_LEVEL <= MAX_LEVEL && C::INDEX_SAMPLE <= u64::BITS) };
         let buckets = Buckets::new(C::INDEX_LEVEL)?;
         buckets.at(0).store(Link::END.0, Ordering::Relaxed);
         Ok(Index { buckets, counted: Padded(AtomicU64::new(0)), seed, marker: PhantomData })
@@ -314,11 +315,7 @@ impl<C: Config> Index<C> {
     ) -> Option<Spot<'a>> {
         let mut spot = Spot::behind(from);
         loop {
-            if spot.link.is_marked() {
-                // The object before is going: it leads nowhere else any more.
-                spot = Spot::behind(from);
-                continue;
-            }
+            // Never marked: that of a bucket, or looked at below. If it is marked since, it cannot be redirected.
             if spot.link.rank() > rank {
                 return Some(spot);
             }
@@ -425,7 +422,8 @@ impl<C: Config, N: Nodes> Walk<'_, C, N> {
             prefetch(bucket);
         }
         if let Some(bucket) = ahead(OBJECTS_AHEAD) {
-            let link = Link(bucket.load(Ordering::Relaxed));
+            // Acquire: a slot that it leads to is open.
+            let link = load(bucket);
             if link.is_in_use() && !link.is_to_bucket() {
                 prefetch(self.nodes.link(link.number()));
             }

@@ -268,7 +268,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         sought: Sought,
         _guard: &'g impl Protects,
     ) -> Option<&'g Slot<F, T>> {
-        let (word, slot) = self.directory.find(sought.slot())?;
+        let (word, slot) = self.directory.find(sought.number())?;
         live(sought, word, slot)
     }
 
@@ -282,7 +282,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// asks for its lines.
     #[inline(always)]
     pub(crate) fn locate(&self, sought: Sought) -> Option<Located<'_, F, T>> {
-        let (word, slot) = self.directory.find(sought.slot())?;
+        let (word, slot) = self.directory.find(sought.number())?;
         prefetch(word);
         prefetch(slot);
         Some(Located { sought, word, slot })
@@ -324,7 +324,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// `None`: stale, or just changing.
     #[inline(always)]
     pub(crate) fn copy(&self, sought: Sought) -> Option<(F::Plain, bool)> {
-        let (word, slot) = self.directory.find(sought.slot())?;
+        let (word, slot) = self.directory.find(sought.number())?;
         // Acquire: partner is `publish`; the information read below is at least this object's.
         let before = Word(word.load(relaxed_if(Mutant::CopyRelaxed, Ordering::Acquire)));
         let live = before.is_live(sought);

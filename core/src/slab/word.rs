@@ -7,21 +7,20 @@
 //! +------+-------+--------------------------------+-------------------------+
 //! ```
 //!
-//! The generation stands where it stands in a handle, and a live word has above it what a handle of the
-//! right kind has when its key is taken away ([`Sought`]): one comparison says whether a word is that of a
-//! live object of this name.
+//! State and generation stand together, so that one comparison says whether an object is live and the one
+//! that is sought.
 //!
 //! *References* are the users'. *Held* is the library's own claim on an object that has ended: a
 //! journal still has something to tell of it. No user's release takes it away.
 
-use crate::handle::{GENERATION_SHIFT, GENERATION_WIDTH, KIND_SHIFT, RIGHT_KIND, Sought, Token};
+use crate::handle::{GENERATION_WIDTH, Sought, Token};
 
 const REFERENCE_BITS: u32 = 28;
-const STATE_SHIFT: u32 = KIND_SHIFT;
+const GENERATION_SHIFT: u32 = REFERENCE_BITS;
+const STATE_SHIFT: u32 = GENERATION_SHIFT + GENERATION_WIDTH;
 const STATE_BITS: u32 = 3;
 const HELD_SHIFT: u32 = STATE_SHIFT + STATE_BITS;
-const _: () = assert!(REFERENCE_BITS == GENERATION_SHIFT && HELD_SHIFT + 1 == u64::BITS);
-const _: () = assert!(State::Live as u64 == RIGHT_KIND);
+const _: () = assert!(HELD_SHIFT + 1 == u64::BITS);
 const REFERENCE_MASK: u64 = (1 << REFERENCE_BITS) - 1;
 const STATE_MASK: u64 = ((1 << STATE_BITS) - 1) << STATE_SHIFT;
 const GENERATION_MASK: u64 = (1 << GENERATION_WIDTH) - 1;
@@ -83,10 +82,11 @@ impl Word {
         }
     }
 
-    /// Whether the word says: the very object that is sought, and it is live.
+    /// Whether the word says: this generation, and live.
     #[inline(always)]
     pub(crate) fn is_live(self, sought: Sought) -> bool {
-        (self.0 ^ sought.bits()) >> GENERATION_SHIFT == 0
+        let live = (State::Live as u64) << GENERATION_WIDTH;
+        self.0 >> GENERATION_SHIFT == live | u64::from(sought.generation())
     }
 
     /// Whether a reference or the library keeps the plain information.
