@@ -101,13 +101,15 @@ impl Simulated {
         let length = Length { threads, active, warm: self.warm, measured: period };
         turns::play(length, |seat| {
             let member = registry.join().expect("memory for a member");
-            // A copy of its own, which shares no line with what others write.
-            let (handles, mut next) = (handles.to_vec(), seat * 67);
+            // A copy of its own, of which the first and the last line, which may be shared with what others
+            // write, are not read.
+            let margin = [handles[0]; 16];
+            let (copy, mut next) = ([&margin, &handles[..], &margin].concat(), seat * 67);
             let chosen = handles[seat * 8..][..BATCH].to_vec();
             let first = handles[0];
             let mut pick = move || {
                 next += 31;
-                handles[next % handles.len()]
+                copy[margin.len() + next % (copy.len() - 2 * margin.len())]
             };
             let mut operation: Operation<'_> = match work {
                 Work::Info => Box::new(move || {

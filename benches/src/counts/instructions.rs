@@ -40,7 +40,7 @@ pub(super) const ALL: &[Counted] = &[
     look_up("batch, per handle", FEW, batch),
     look_up("reference + release", FEW, reference),
     look_up("invoke", FEW, invoke),
-    churn("register + deregister, same id", FEW, same_id),
+    churn("register + deregister, 256 ids", FEW, few_ids),
     churn("register + deregister, new ids", FEW, pair),
     Counted { per_round: FEW as u64, ..look_up("enumerate, per entity", FEW, enumerate) },
     churn("register + deregister, told to 1 listener", 1, told),
@@ -242,11 +242,11 @@ fn pair(entities: usize, rounds: usize) {
     });
 }
 
-/// The same id again and again: nothing but one cell of the index changes.
-fn same_id(entities: usize, rounds: usize) {
+/// Few ids, again and again. More than one, as an id's place in the index is different in each run.
+fn few_ids(entities: usize, rounds: usize) {
     with_entities(entities, |member, _| {
-        for _ in 0..rounds {
-            let handle = register(member, 0, 1 << 32);
+        for round in 0..rounds as u64 {
+            let handle = register(member, 0, round % 256 + (1 << 32));
             member.deregister(handle).expect("registered");
         }
     });

@@ -14,7 +14,7 @@ use super::span::{Span, decent};
 use crate::alloc::OutOfMemory;
 use crate::handle::{Config, SLOT_BITS};
 use crate::mutant::{Mutant, active, relaxed_if};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded};
 use std::marker::PhantomData;
 
 /// Plain information beside a payload: readable at any time by a validated copy, hence atomics.
@@ -50,8 +50,8 @@ pub(crate) struct Directory<F: Fixed, T, C: Config> {
     links: Span<AtomicU64>,
     /// Slots below this number may be looked at.
     open: AtomicU32,
-    /// Chunks handed out.
-    next: AtomicU32,
+    /// Chunks handed out. Apart from what look-ups read.
+    next: Padded<AtomicU32>,
     /// Chunks there is room for.
     capacity: u32,
     marker: PhantomData<C>,
@@ -82,7 +82,7 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
             let spans = || Ok((Span::new(count)?, Span::new(count)?, Span::new(links)?));
             match spans() {
                 Ok((words, slots, links)) => {
-                    let (open, next) = (AtomicU32::new(0), AtomicU32::new(0));
+                    let (open, next) = (AtomicU32::new(0), Padded(AtomicU32::new(0)));
                     return Ok(Directory {
                         words,
                         slots,

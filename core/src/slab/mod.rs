@@ -64,7 +64,9 @@ use crate::handle::{Cipher, Config, Handle, Kind, Sought, Token, mix};
 use crate::index::Nodes;
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reclamation::Protects;
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, UnsafeCell, announce, prefetch};
+use crate::sync::{
+    AtomicU32, AtomicU64, AtomicUsize, Ordering, Padded, UnsafeCell, announce, prefetch,
+};
 use directory::Directory;
 use std::mem::MaybeUninit;
 use word::{HELD, State, Word};
@@ -215,10 +217,10 @@ pub(crate) struct Slab<F: Fixed, T, C: Config> {
     pub(crate) attachments: Attachments<F::Attachment, C>,
     cipher: Cipher,
     secret: u64,
-    /// Slots with no generation left.
-    spent: AtomicU64,
+    /// Slots with no generation left. Apart from what look-ups read, like the next.
+    spent: Padded<AtomicU64>,
     /// Spare lists lying about, a hint that saves looking for one.
-    spares: AtomicUsize,
+    spares: Padded<AtomicUsize>,
 }
 
 impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
@@ -230,8 +232,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             attachments: Attachments::default(),
             cipher: Cipher::new(kind, secret),
             secret,
-            spent: AtomicU64::new(0),
-            spares: AtomicUsize::new(0),
+            spent: Padded(AtomicU64::new(0)),
+            spares: Padded(AtomicUsize::new(0)),
         })
     }
 
