@@ -306,7 +306,7 @@ typedef struct _RTMX_STATISTICS {
     ULONGLONG Deregistered;   /* deregistrations so far */
     ULONGLONG ExhaustedSlots; /* slots used up for ever, after 2^32 entities each */
     ULONGLONG Chunks;         /* chunks of 512 slots */
-    ULONGLONG Bytes;          /* bytes of slots and indexes         */
+    ULONGLONG Bytes;          /* bytes of slots, indexes and journals */
     ULONGLONG IndexBytes;     /* bytes of the indexes alone */
     ULONGLONG Tables;         /* routing tables */
     ULONGLONG Inside;         /* threads and readers inside a read section */

@@ -306,7 +306,7 @@ typedef struct _RTMX_STATISTICS {
     ULONGLONG Deregistered;   /* deregistrations so far */
     ULONGLONG ExhaustedSlots; /* slots used up for ever, after 2^32 entities each */
     ULONGLONG Chunks;         /* chunks of 512 slots */
-    ULONGLONG Bytes;          /* bytes of slots and indexes         */
+    ULONGLONG Bytes;          /* bytes of slots, indexes and journals */
     ULONGLONG IndexBytes;     /* bytes of the indexes alone */
     ULONGLONG Tables;         /* routing tables */
     ULONGLONG Inside;         /* threads and readers inside a read section */
@@ -872,9 +872,8 @@ RTM_API DWORD RtmxReaderGetContexts(RTMX_READER_HANDLE Reader,
 RTM_API DWORD RtmxSynchronize(void);
 
 /*
- * Returns when every read section that any thread was inside at the call has been left and everything
- * that was deregistered before the call has been cleaned up: what a plugin calls before it is
- * unloaded. Waits for the callbacks and methods of entities that RtmxDeregisterEntityLater has ended.
+ * Returns when everything that was deregistered before the call has been cleaned up, and thus every read
+ * section left that could have seen any of it: what a plugin calls before it is unloaded. Waits for the callbacks and methods of entities that RtmxDeregisterEntityLater has ended.
  * Runs cleanup functions itself, on this thread. Do not call it while methods are blocked that those
  * callbacks and methods invoke: nobody would see that it waits for its own thread.
  *

@@ -100,7 +100,7 @@
 //! | [`Registry::info`], [`Registry::registered_info`] | wait-free, no guard, async-signal-safe | never |
 //! | [`Registry::enter`], [`Participant::enter`] | wait-free but for each 128th, which is lock-free and walks all members | the thread's first `Registry::enter` |
 //! | [`Guard::refresh`], leaving | wait-free | never |
-//! | [`Registry::register`] | lock-free | slots and index by chunks |
+//! | [`Registry::register`] | lock-free | slots by chunks, buckets of the index by rows |
 //! | [`Registry::register_client`] | lock-free | what stands beside the entity |
 //! | [`Registry::deregister`] | lock-free; blocks for client code that runs | crossbeam's bag, every 256th |
 //! | [`Registry::deregister_later`] | lock-free | as above |

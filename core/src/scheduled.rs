@@ -3,7 +3,7 @@
 //! Each is std's, behind a place where shuttle may switch to another thread: before every operation. They
 //! are as large as std's and may be made of zeroed memory, so that all else is the shipped code. Shuttle
 //! runs one thread at a time: orderings are not tested (that is loom's affair), and what does not go
-//! through the door, crossbeam-epoch and arc-swap, happens in one step from switch to switch.
+//! through the door, crossbeam-epoch, happens in one step from switch to switch.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic;

@@ -11,7 +11,7 @@
 //! *No lost wake-up.* A deregistration retires its entity, fences and reads the state; the thread says
 //! ASLEEP, fences and looks whether anything is retired. If the retirement comes first in the order
 //! of the fences, the thread sees it and stays awake; else the deregistration sees ASLEEP and wakes.
-//! While something is retired that a reader still holds, the thread naps for 1 to 50 ms at a time.
+//! While something is retired that a reader still holds, the thread naps for 2 to 50 ms at a time.
 //!
 //! *Client code* is called from frames that own nothing: `RtmxFlush` and the thread's loop make one
 //! call of the boundary to get the next cleanup and one after it; what is under way hangs on the
@@ -305,9 +305,8 @@ pub unsafe extern "C" fn RtmxSynchronize() -> DWORD {
     })
 }
 
-/// Returns when every read section that any thread was inside at the call has been left and everything
-/// that was deregistered before the call has been cleaned up: what a plugin calls before it is
-/// unloaded. Waits for the callbacks and methods of entities that RtmxDeregisterEntityLater has ended.
+/// Returns when everything that was deregistered before the call has been cleaned up, and thus every read
+/// section left that could have seen any of it: what a plugin calls before it is unloaded. Waits for the callbacks and methods of entities that RtmxDeregisterEntityLater has ended.
 /// Runs cleanup functions itself, on this thread. Do not call it while methods are blocked that those
 /// callbacks and methods invoke: nobody would see that it waits for its own thread.
 ///

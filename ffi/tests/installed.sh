@@ -85,7 +85,7 @@ pages_and_notices() {
         fi
     done
     [ "$(ls "$prefix/share/man/man3" | wc -l)" = "$(grep -c '^Rtmx' include/rtm.symbols)" ] || fail "more pages"
-    for name in arc-swap crossbeam-epoch crossbeam-utils libc; do
+    for name in crossbeam-epoch crossbeam-utils libc; do
         grep -q "^======== $name v.*LICENSE" "$prefix/share/doc/rtm/NOTICES" || fail "no notice of $name"
     done
     [ -s "$prefix/share/doc/rtm/COPYRIGHT-library.html" ] || fail "no notices of Rust's standard library"

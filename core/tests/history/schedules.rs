@@ -1,7 +1,7 @@
 //! Histories of threads that shuttle schedules: three to five, on a whole registry.
 //!
 //! After each atomic operation and lock of the library the scheduler, random or PCT (Burckhardt et al.,
-//! 2010), chooses the thread that goes on. What crossbeam-epoch and arc-swap do is one step each, and
+//! 2010), chooses the thread that goes on. What crossbeam-epoch does is one step each time, and
 //! every load sees the last store: orderings are loom's affair.
 //!
 //! A seed stands for a *batch*: what the threads do, and [`BATCH`] schedules of it. The same seed gives
