@@ -3,8 +3,8 @@
 //! An *entity* is a registered client of a routing table: it has an instance, an address family, an
 //! id that is unique there while it is registered, a *handle* that names it for ever, and a payload of
 //! the user's type. Any number of threads register, deregister, look up and enumerate at once;
-//! deregistration never waits for readers (only for *client code* of the entity that runs), and what a reader has looked up stays valid until its
-//! [`Guard`] goes.
+//! deregistration never waits for readers (only for *client code* of the entity that runs), and what a reader
+//! has looked up stays valid until its [`Guard`] goes.
 //!
 //! ```
 //! use rtm_core::{AddressFamily, EntityInfo, InvalidHandle, Registry, Settings, TableKey};

@@ -18,8 +18,8 @@
 //! thread that only reads, never while we are inside a section of our own, never nested in another drop
 //! of the same member.
 //!
-//! *Progress.* Registration and deregistration are lock-free and do work bounded by a magazine of
-//! drops and the index's growth step.
+//! *Progress.* Registration and deregistration are lock-free. They drop whatever of their own member is ripe: a
+//! magazine as a rule, all that waited after a stuck reader has left.
 
 use crate::alloc::{OutOfMemory, try_box};
 use crate::code::{self, Bells, ClientCode, Code};
