@@ -34,7 +34,7 @@
 //! Never run: members of threads in the thread-local list (`member.rs`; `core/tests/registry.rs` and
 //! `stress.rs`), buckets of an index beyond the fourth level (`registry.rs`, `stress.rs`), limits that
 //! change at run time, back-pressure, panicking drops (`registry.rs`), the threads of a `Dispatcher`
-//! (`core/tests/events.rs`), listeners of several tables, slices of more than a few events.
+//! (`core/tests/dispatcher.rs`), listeners of several tables, slices of more than a few events.
 //!
 //! # What loom does not show
 //!
