@@ -146,6 +146,7 @@ mod dispatcher;
 mod entity;
 mod error;
 mod events;
+mod figures;
 mod handle;
 mod index;
 mod invoke;
