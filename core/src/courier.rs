@@ -173,7 +173,7 @@ impl<'p, T: Send + Sync, C: Config> Courier<'p, T, C> {
         state.frames.push(Frame::new(token, part));
         // SAFETY: I1: the slot is not retired before the listener's part has ended, which this courier
         // ends, after the borrow that the delivery holds.
-        let payload = unsafe { self.registry.slab.slot(token).value() };
+        let payload = unsafe { self.registry.slab.place(token).slot().value() };
         Some(Delivery { listener: self.registry.slab.seal(token), event, payload })
     }
 
@@ -221,7 +221,7 @@ fn told<T: Send + Sync, C: Config>(
         return None;
     }
     let handle = registry.slab.seal(token);
-    let table = registry.slab.slot(listener.token).plain().info.table;
+    let table = registry.slab.place(listener.token).slot().plain().table();
     let info = EntityInfo { table, id };
     match kind {
         REGISTERED => Some(Event::Registered { handle, info }),

@@ -17,7 +17,8 @@
 //! blocks for running client code only.
 
 use crate::code::{self, Code, Part};
-use crate::entity::EntityPlain;
+use crate::courier;
+use crate::entity::{EntityFixed, EntityPlain};
 use crate::error::DeregisterError;
 use crate::handle::{Config, Handle, Token};
 use crate::index::Sight;
@@ -27,11 +28,10 @@ use crate::mutant::{Mutant, active};
 use crate::reclamation::Local;
 use crate::registry::Registry;
 use crate::rundown::Ended;
-use crate::slab::Unpublished;
+use crate::slab::Seen;
 use crate::sync::{Ordering, bump, thread_token};
 use crate::table::Table;
 use crate::waits::For;
-use crate::{EntityInfo, courier};
 
 impl<T: Send + Sync, C: Config> Registry<T, C> {
     pub(crate) fn deregister_as(
@@ -40,13 +40,13 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         handle: Handle,
     ) -> Result<(), DeregisterError> {
         let token = self.slab.open(handle).ok_or(DeregisterError::InvalidHandle)?;
-        let plain = self.slab.peek(token).ok_or(DeregisterError::InvalidHandle)?;
-        if plain.code {
+        let seen = self.slab.peek(token).ok_or(DeregisterError::InvalidHandle)?;
+        if seen.plain.code() {
             // Not as it looks but as it is.
             let (token, plain) = self.departing(handle)?;
             return self.run_down(local, token, plain);
         }
-        self.deregister_plain(local, token, plain)
+        self.deregister_plain(local, &seen)
     }
 
     /// Deregisters without waiting.
@@ -56,10 +56,10 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         handle: Handle,
     ) -> Result<(), DeregisterError> {
         let (token, plain) = self.departing(handle)?;
-        if !plain.code {
-            return self.deregister_plain(local, token, plain);
+        if !plain.code() {
+            return self.deregister_as(local, handle);
         }
-        let code = self.withdraw_with_code(local, token, plain.info)?;
+        let code = self.withdraw_with_code(local, token, plain)?;
         self.count_in(local, code);
         let runs = self.close_listener(code);
         let ended = code.rundown.close(true, runs);
@@ -83,16 +83,16 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     fn deregister_plain(
         &self,
         local: &Local<Member>,
-        token: Token,
-        plain: EntityPlain,
+        seen: &Seen<'_, EntityFixed, T>,
     ) -> Result<(), DeregisterError> {
+        let plain = seen.plain;
         // If it is changing just now, there may be no such table.
-        let table = self.tables.find_again(plain.info.table, &local.record().state.table);
+        let table = self.tables.find_again(plain.packed_table(), &local.record().state.table);
         let table = table.ok_or(DeregisterError::InvalidHandle)?;
-        let sight = self.sight(table, plain.info);
-        let gone = self.withdraw(local, table, token).ok_or(DeregisterError::InvalidHandle)?;
-        self.give_up(local, table, sight, token, plain);
-        self.slab.retire(local, gone.slot, gone.plain.deferred, gone.references);
+        let sight = self.sight(table, plain.id);
+        let references = self.withdraw(local, table, seen).ok_or(DeregisterError::InvalidHandle)?;
+        self.give_up(local, table, sight, seen.token, plain);
+        self.slab.retire(local, seen.place, plain.deferred(), references);
         self.process_own(local);
         Ok(())
     }
@@ -104,7 +104,6 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         token: Token,
         plain: EntityPlain,
     ) -> Result<(), DeregisterError> {
-        let info = plain.info;
         let (me, shared) = (thread_token(), local.shared());
         local.record().state.frames.adopt();
         let forbids = |frame: &code::Frame| {
@@ -116,7 +115,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
         let own = code::has_frame(shared, me, |frame| frame.entity == token);
         let wait = self.note_wait(local, For::Code(token)).ok_or(DeregisterError::WouldDeadlock)?;
-        let code = self.withdraw_with_code(local, token, info)?;
+        let code = self.withdraw_with_code(local, token, plain)?;
         let runs = self.close_listener(code);
         // Not later, so whatever it says, the completion is ours.
         let _ = code.rundown.close(false, runs);
@@ -132,45 +131,45 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             bell.wait(heard);
         }
         drop(wait);
-        let table = self.table_of(local, info);
-        self.give_up(local, table, self.sight(table, info), token, plain);
+        let table = self.table_of(local, plain);
+        self.give_up(local, table, self.sight(table, plain.id), token, plain);
         if own {
             code.gone.store(true, Ordering::Relaxed);
             self.count_in(local, code);
             code.rundown.leave_to_own_frame();
         } else {
-            let deferred = self.slab.slot(token).plain().deferred;
-            self.slab.retire(local, token.slot(), deferred, 0);
+            self.slab.retire(local, self.slab.place(token), plain.deferred(), 0);
             self.process_own(local);
         }
         Ok(())
     }
 
-    /// Unpublishes an entity and tells those who listen. One of several callers wins.
+    /// Unpublishes an entity and tells those who listen. One of several callers wins, and learns how many
+    /// references there are.
     #[inline(always)]
     fn withdraw(
         &self,
         local: &Local<Member>,
         table: &Table<C>,
-        token: Token,
-    ) -> Option<Unpublished<EntityPlain>> {
+        seen: &Seen<'_, EntityFixed, T>,
+    ) -> Option<u32> {
+        let (token, id) = (seen.token, seen.plain.id);
         // A hint, so that whoever has been told of the entity finds it described throughout.
         let told = table.audience.hint();
-        let gone = self.slab.unpublish(token, told)?;
+        let references = self.slab.unpublish(seen, told)?;
         let late = !active(Mutant::WithdrawWithoutLook);
         if active(Mutant::GivenUpBeforeTold) {
-            let sight = table.index.sight(gone.plain.info.id);
+            let sight = table.index.sight(id);
             table.index.remove(&self.slab, local, sight, token.slot());
         }
         if told || late && table.audience.someone_listens_now() {
             if !told {
                 self.slab.hold(token);
             }
-            let id = gone.plain.info.id;
             let note = Note { kind: courier::DEREGISTERED, token, id, holds: true };
             table.audience.append(note, &mut |held| self.slab.let_go(local, held));
         }
-        Some(gone)
+        Some(references)
     }
 
     /// As [`withdraw`](Registry::withdraw). What it returns stays until the caller gives the slot up.
@@ -178,14 +177,16 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         &self,
         local: &Local<Member>,
         token: Token,
-        info: EntityInfo,
+        plain: EntityPlain,
     ) -> Result<&Code, DeregisterError> {
-        let table = self.table_of(local, info);
-        let gone = self.withdraw(local, table, token).ok_or(DeregisterError::InvalidHandle)?;
-        if gone.references != 0 {
+        let table = self.table_of(local, plain);
+        let seen = self.slab.peek(token).ok_or(DeregisterError::InvalidHandle)?;
+        let references =
+            self.withdraw(local, table, &seen).ok_or(DeregisterError::InvalidHandle)?;
+        if references != 0 {
             self.slab.note_kept(local);
         }
-        let code = self.slab.attachments.get(gone.slot).expect("the plain information says so");
+        let code = self.slab.attachments.get(token.slot()).expect("the plain information says so");
         if std::mem::take(&mut *code::locked(&code.blocked)) {
             self.blocks.fetch_sub(1, Ordering::Relaxed);
         }
@@ -226,16 +227,17 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         {
             table.index.remove(&self.slab, local, sight, token.slot());
         }
-        self.credits.give(local, C::CREDIT_BATCH, plain.charged);
+        self.credits.give(local, C::CREDIT_BATCH, plain.charged());
         bump(&local.record().state.deregistered, 1);
     }
 
-    fn sight(&self, table: &Table<C>, info: EntityInfo) -> Option<Sight> {
-        C::UNIQUE_IDS.then(|| table.index.sight(info.id))
+    #[inline(always)]
+    fn sight(&self, table: &Table<C>, id: u64) -> Option<Sight> {
+        C::UNIQUE_IDS.then(|| table.index.sight(id))
     }
 
-    fn table_of(&self, local: &Local<Member>, info: EntityInfo) -> &Table<C> {
-        let table = self.tables.find_again(info.table, &local.record().state.table);
+    fn table_of(&self, local: &Local<Member>, plain: EntityPlain) -> &Table<C> {
+        let table = self.tables.find_again(plain.packed_table(), &local.record().state.table);
         table.expect("tables are never removed")
     }
 
@@ -251,15 +253,15 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     /// The last frame of an entity that departed without waiting has ended.
     fn complete(&self, local: &Local<Member>, token: Token) {
-        let plain = self.slab.slot(token).plain();
+        let plain = self.slab.place(token).slot().plain();
         let code = self.slab.attachments.get(token.slot()).expect("not given up yet");
         if !code.gone.load(Ordering::Relaxed) || active(Mutant::GoneForgotten) {
-            let table = self.table_of(local, plain.info);
-            self.give_up(local, table, self.sight(table, plain.info), token, plain);
+            let table = self.table_of(local, plain);
+            self.give_up(local, table, self.sight(table, plain.id), token, plain);
         }
         let phase = code.phase.load(Ordering::Relaxed);
         let carrier = code.take_carrier().expect("completed once");
-        self.slab.retire_alone(local, carrier, token.slot(), plain.deferred, phase);
+        self.slab.retire_alone(local, carrier, token.slot(), plain.deferred(), phase);
         self.pending.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -69,15 +69,74 @@ const DEFERRED: u32 = 1 << 15;
 const CODE: u32 = 1 << 14;
 const CHARGED: u32 = 1 << 13;
 
-/// What a slot of the registry says about its entity.
+impl TableKey {
+    /// The key as it stands in a slot.
+    #[inline(always)]
+    pub(crate) fn packed(self) -> u32 {
+        u32::from(self.instance) << 16 | self.family as u32
+    }
+
+    /// What was packed. Of anything else: some key.
+    #[inline(always)]
+    pub(crate) fn unpacked(packed: u32) -> TableKey {
+        let family = if packed & 0xffff == AddressFamily::Inet6 as u32 {
+            AddressFamily::Inet6
+        } else {
+            AddressFamily::Inet
+        };
+        TableKey { instance: (packed >> 16) as u16, family }
+    }
+}
+
+/// What a slot of the registry says about its entity. A copy that is going to be thrown away may hold
+/// anything.
 #[derive(Clone, Copy)]
 pub(crate) struct EntityPlain {
-    pub(crate) info: EntityInfo,
-    pub(crate) deferred: bool,
+    place: u32,
+    pub(crate) id: u64,
+}
+
+impl EntityPlain {
+    /// With client code `code` is attached to the slot; if `charged`, a credit was taken.
+    #[inline(always)]
+    pub(crate) fn new(info: EntityInfo, deferred: bool, code: bool, charged: Charged) -> Self {
+        let flag = |set, flag| if set { flag } else { 0 };
+        let flags = flag(deferred, DEFERRED) | flag(code, CODE) | flag(charged, CHARGED);
+        EntityPlain { place: info.table.packed() | flags, id: info.id }
+    }
+
+    #[inline(always)]
+    pub(crate) fn table(self) -> TableKey {
+        TableKey::unpacked(self.packed_table())
+    }
+
+    #[inline(always)]
+    pub(crate) fn packed_table(self) -> u32 {
+        self.place & !(DEFERRED | CODE | CHARGED)
+    }
+
+    #[inline(always)]
+    pub(crate) fn info(self) -> EntityInfo {
+        EntityInfo { table: self.table(), id: self.id }
+    }
+
+    /// Only those who ask for it drop the payload.
+    #[inline(always)]
+    pub(crate) fn deferred(self) -> bool {
+        self.place & DEFERRED != 0
+    }
+
     /// It has client code, attached to its slot.
-    pub(crate) code: bool,
+    #[inline(always)]
+    pub(crate) fn code(self) -> bool {
+        self.place & CODE != 0
+    }
+
     /// A credit was taken for it.
-    pub(crate) charged: Charged,
+    #[inline(always)]
+    pub(crate) fn charged(self) -> Charged {
+        self.place & CHARGED != 0
+    }
 }
 
 // SAFETY: all bytes zero is the default: three zero atomics.
@@ -87,31 +146,13 @@ unsafe impl Fixed for EntityFixed {
 
     #[inline(always)]
     fn read(&self) -> EntityPlain {
-        let place = self.place.load(Ordering::Relaxed);
-        // A copy that is going to be thrown away may hold anything, so this is total.
-        let family = if place & (CHARGED - 1) == AddressFamily::Inet6 as u32 {
-            AddressFamily::Inet6
-        } else {
-            AddressFamily::Inet
-        };
-        let table = TableKey { instance: (place >> 16) as u16, family };
-        let info = EntityInfo { table, id: self.id() };
-        EntityPlain {
-            info,
-            deferred: place & DEFERRED != 0,
-            code: place & CODE != 0,
-            charged: place & CHARGED != 0,
-        }
+        EntityPlain { place: self.place.load(Ordering::Relaxed), id: self.id() }
     }
 
     #[inline(always)]
     fn write(&self, plain: EntityPlain) {
-        let EntityPlain { info, deferred, code, charged } = plain;
-        let flag = |set, flag| if set { flag } else { 0 };
-        let flags = flag(deferred, DEFERRED) | flag(code, CODE) | flag(charged, CHARGED);
-        let place = u32::from(info.table.instance) << 16 | flags | info.table.family as u32;
-        self.place.store(place, Ordering::Relaxed);
-        self.id_low.store(info.id as u32, Ordering::Relaxed);
-        self.id_high.store((info.id >> 32) as u32, Ordering::Relaxed);
+        self.place.store(plain.place, Ordering::Relaxed);
+        self.id_low.store(plain.id as u32, Ordering::Relaxed);
+        self.id_high.store((plain.id >> 32) as u32, Ordering::Relaxed);
     }
 }

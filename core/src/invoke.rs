@@ -266,7 +266,7 @@ impl<T: Send + Sync, C: Config> Deref for Invocation<'_, T, C> {
 
     fn deref(&self) -> &T {
         // SAFETY: I1: the slot is not retired before this frame ends.
-        unsafe { self.registry.slab.slot(self.entity).value() }
+        unsafe { self.registry.slab.place(self.entity).slot().value() }
     }
 }
 

@@ -155,9 +155,9 @@ pub struct Slab<T: Send + Sync, C: Config> {
 }
 
 /// A slot reserved and filled.
-pub struct Reserved(slab::Reserved);
+pub struct Reserved<'a, T: Send + Sync>(slab::Reserved<'a, Halves, T>);
 
-impl Reserved {
+impl<T: Send + Sync> Reserved<'_, T> {
     /// The name of the object to be.
     pub fn token(&self) -> u64 {
         self.0.token().bits()
@@ -173,14 +173,14 @@ impl<T: Send + Sync, C: Config> Slab<T, C> {
     }
 
     /// A vacant slot, filled; `None` if there is none.
-    pub fn reserve(&self, seat: &Seat, plain: u32, value: T) -> Option<Reserved> {
+    pub fn reserve(&self, seat: &Seat, plain: u32, value: T) -> Option<Reserved<'_, T>> {
         let reserved = self.slab.reserve(&seat.0).ok()?;
         self.slab.fill(&reserved, (plain, plain), value);
         Some(Reserved(reserved))
     }
 
     /// Makes the object resolve.
-    pub fn publish(&self, reserved: Reserved) {
+    pub fn publish(&self, reserved: Reserved<'_, T>) {
         self.slab.publish(reserved.0);
     }
 
@@ -207,16 +207,18 @@ impl<T: Send + Sync, C: Config> Slab<T, C> {
 
     /// Ends an object's life and retires its slot. Says whether this caller did it.
     pub fn remove(&self, seat: &Seat, token: u64) -> bool {
-        let Some(gone) = self.slab.unpublish(Token::from_bits(token), false) else { return false };
-        whole(gone.plain);
-        self.slab.retire(&seat.0, gone.slot, false, gone.references);
+        let Some(seen) = self.slab.peek(Token::from_bits(token)) else { return false };
+        let Some(references) = self.slab.unpublish(&seen, false) else { return false };
+        whole(seen.plain);
+        self.slab.retire(&seat.0, seen.place, false, references);
         true
     }
 
     /// As [`remove`](Slab::remove), and holds the object. Only while nobody else removes it.
     pub fn remove_held(&self, seat: &Seat, token: u64) {
-        let gone = self.slab.unpublish(Token::from_bits(token), true).expect("nobody else does");
-        self.slab.retire(&seat.0, gone.slot, false, gone.references);
+        let seen = self.slab.peek(Token::from_bits(token)).expect("nobody else removes it");
+        let references = self.slab.unpublish(&seen, true).expect("nobody else does");
+        self.slab.retire(&seat.0, seen.place, false, references);
     }
 
     /// Ends the hold.

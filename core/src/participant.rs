@@ -153,7 +153,7 @@ impl<'g, T> Entity<'g, T> {
     /// Its information.
     #[inline(always)]
     pub fn info(&self) -> EntityInfo {
-        self.slot.plain().info
+        self.slot.plain().info()
     }
 
     /// Its handle.

@@ -191,7 +191,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// [`InvalidHandle`].
     #[inline(always)]
     pub fn info(&self, handle: Handle) -> Result<EntityInfo, InvalidHandle> {
-        Ok(self.slab.copy(self.slab.seek(handle)).ok_or(InvalidHandle)?.0.info)
+        Ok(self.slab.copy(self.slab.seek(handle)).ok_or(InvalidHandle)?.0.info())
     }
 
     /// As [`info`](Registry::info), but only for an entity that is registered.
@@ -201,7 +201,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     #[inline(always)]
     pub fn registered_info(&self, handle: Handle) -> Result<EntityInfo, InvalidHandle> {
         match self.slab.copy(self.slab.seek(handle)) {
-            Some((plain, true)) => Ok(plain.info),
+            Some((plain, true)) => Ok(plain.info()),
             _ => Err(InvalidHandle),
         }
     }
@@ -313,12 +313,12 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
                 return refuse(Refusal::Backlog, payload);
             }
         }
-        let again = &record.state.table;
-        let table = match self.tables.find_again(info.table, again) {
+        let (packed, again) = (info.table.packed(), &record.state.table);
+        let table = match self.tables.find_again(packed, again) {
             Some(table) => table,
             None => match self.tables.create(info.table, self.limits.instances()) {
                 Ok(()) => {
-                    let table = self.tables.find_again(info.table, again);
+                    let table = self.tables.find_again(packed, again);
                     table.expect("tables are never removed")
                 }
                 Err(refusal) => return refuse(refusal, payload),
@@ -357,7 +357,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             return refuse(Refusal::OutOfMemory, payload);
         }
         let deferred = drop_by == DropBy::Collectors;
-        let plain = EntityPlain { info, deferred, code: has_code, charged };
+        let plain = EntityPlain::new(info, deferred, has_code, charged);
         self.slab.fill(&reserved, plain, payload);
         let inserted = match sight {
             Some(sight) => table.index.insert(&self.slab, local, sight, token.slot()),
@@ -397,7 +397,14 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     }
 
     /// Makes the entity resolve and tells those who listen.
-    fn publish(&self, local: &Local<Member>, table: &Table<C>, reserved: Reserved, id: u64) {
+    #[inline(always)]
+    fn publish(
+        &self,
+        local: &Local<Member>,
+        table: &Table<C>,
+        reserved: Reserved<'_, EntityFixed, T>,
+        id: u64,
+    ) {
         let (token, audience) = (reserved.token(), &table.audience);
         let note = |kind| Note { kind, token, id, holds: false };
         let let_go = &mut |held| self.slab.let_go(local, held);

@@ -43,6 +43,7 @@ impl Default for Profile {
 /// One routing table's entities.
 pub(crate) struct Table<C: Config> {
     pub(crate) key: TableKey,
+    packed: u32,
     pub(crate) index: Index<C>,
     /// Those who are told of its entities.
     pub(crate) audience: Arc<Audience>,
@@ -104,23 +105,24 @@ impl<C: Config> Tables<C> {
         self.all().iter().find(|table| table.key == key)
     }
 
-    /// As [`find`](Tables::find), with the table that the same member found last at hand.
+    /// As [`find`](Tables::find), with the table that the same member found last at hand, for a
+    /// [packed](TableKey::packed) key.
     #[inline(always)]
-    pub(crate) fn find_again(&self, key: TableKey, last: &AtomicPtr<()>) -> Option<&Table<C>> {
+    pub(crate) fn find_again(&self, packed: u32, last: &AtomicPtr<()>) -> Option<&Table<C>> {
         // Relaxed: only the member itself writes it.
         let table = last.load(Ordering::Relaxed).cast::<Table<C>>();
         // SAFETY: null, or a table of this registry, which lives as long as `self`.
         if let Some(table) = unsafe { table.as_ref() }
-            && table.key == key
+            && table.packed == packed
         {
             return Some(table);
         }
-        self.find_anew(key, last)
+        self.find_anew(packed, last)
     }
 
     #[cold]
-    fn find_anew(&self, key: TableKey, last: &AtomicPtr<()>) -> Option<&Table<C>> {
-        let table = self.find(key)?;
+    fn find_anew(&self, packed: u32, last: &AtomicPtr<()>) -> Option<&Table<C>> {
+        let table = self.find(TableKey::unpacked(packed))?;
         last.store(ptr::from_ref(table).cast_mut().cast(), Ordering::Relaxed);
         Some(table)
     }
@@ -174,6 +176,7 @@ impl<C: Config> Tables<C> {
         let seed = u64::from(key.instance) << 16 | u64::from(key.family as u16);
         try_box(Table {
             key,
+            packed: key.packed(),
             index: Index::new(mix(self.seed ^ seed))?,
             audience: Audience::new(self.herald.clone())?,
             older: AtomicPtr::new(ptr::null_mut()),

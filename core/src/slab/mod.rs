@@ -129,6 +129,28 @@ pub(crate) trait Identified {
     fn id(&self) -> u64;
 }
 
+/// A slot by its number, and its word.
+pub(crate) struct Place<'a, F, T> {
+    number: u32,
+    word: &'a AtomicU64,
+    slot: &'a Slot<F, T>,
+}
+
+impl<F, T> Clone for Place<'_, F, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F, T> Copy for Place<'_, F, T> {}
+
+impl<'a, F, T> Place<'a, F, T> {
+    #[inline(always)]
+    pub(crate) fn slot(self) -> &'a Slot<F, T> {
+        self.slot
+    }
+}
+
 /// Where an object is, if it is still there. See [`Slab::locate`].
 pub(crate) struct Located<'a, F, T> {
     sought: Sought,
@@ -169,23 +191,25 @@ fn live<'g, F, T>(
 
 /// A vacant slot that its holder alone may fill. Dropping it leaks the slot until the slab goes.
 #[must_use]
-pub(crate) struct Reserved {
-    slot: u32,
+pub(crate) struct Reserved<'a, F, T> {
+    place: Place<'a, F, T>,
     generation: u32,
 }
 
-impl Reserved {
+impl<F, T> Reserved<'_, F, T> {
     /// What the object will be called once it is published.
+    #[inline(always)]
     pub(crate) fn token(&self) -> Token {
-        Token::new(self.generation, self.slot)
+        Token::new(self.generation, self.place.number)
     }
 }
 
-/// What unpublishing found.
-pub(crate) struct Unpublished<P> {
-    pub(crate) slot: u32,
-    pub(crate) plain: P,
-    pub(crate) references: u32,
+/// An object that looked live. What it says of it is right if it can still be
+/// [unpublished](Slab::unpublish).
+pub(crate) struct Seen<'a, F: Fixed, T> {
+    pub(crate) place: Place<'a, F, T>,
+    pub(crate) token: Token,
+    pub(crate) plain: F::Plain,
 }
 
 /// What a release did.
@@ -225,6 +249,8 @@ pub(crate) struct Slab<F: Fixed, T, C: Config> {
 
 impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     const GENERATION_MASK: u32 = ((1_u64 << C::GENERATION_BITS) - 1) as u32;
+    /// Whether a generation is the slot's first again need be asked only once in so many.
+    const STRIDE: u32 = 1 << (C::GENERATION_BITS / 8);
 
     pub(crate) fn new(kind: Kind, secret: u64) -> Result<Self, OutOfMemory> {
         Ok(Slab {
@@ -237,9 +263,10 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         })
     }
 
-    /// The generation of a slot's first object.
+    /// The generation of a slot's first object, a multiple of the stride.
     fn first_generation(&self, slot: u32) -> u32 {
-        mix(self.secret ^ u64::from(slot) << 32) as u32 & Self::GENERATION_MASK
+        let any = mix(self.secret ^ u64::from(slot) << 32) as u32;
+        any & Self::GENERATION_MASK & !(Self::STRIDE - 1)
     }
 
     #[inline(always)]
@@ -274,10 +301,10 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         live(sought, word, slot)
     }
 
-    /// The slot of an object whose payload the caller knows to be there (I1).
+    /// The place of an object that the caller knows to be there (I1).
     #[inline(always)]
-    pub(crate) fn slot(&self, token: Token) -> &Slot<F, T> {
-        self.existing(token.slot()).1
+    pub(crate) fn place(&self, token: Token) -> Place<'_, F, T> {
+        self.existing(token.slot())
     }
 
     /// Finds the place of an object that a later [`get_located`](Slab::get_located) will look at, and
@@ -293,9 +320,9 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// Asks for the lines of a slot at which a later [`occupant`](Slab::occupant) will look.
     #[inline(always)]
     pub(crate) fn ask_for(&self, slot: u32) {
-        let (word, slot) = self.existing(slot);
-        prefetch(word);
-        prefetch(slot);
+        let place = self.existing(slot);
+        prefetch(place.word);
+        prefetch(place.slot);
     }
 
     /// The live object in this slot, if there is one. What it returns stays until the guard goes.
@@ -305,10 +332,10 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         slot: u32,
         _guard: &'g impl Protects,
     ) -> Option<(Handle, &'g Slot<F, T>)> {
-        let (word, place) = self.existing(slot);
-        let word = look(word);
+        let place = self.existing(slot);
+        let word = look(place.word);
         let token = Token::new(word.generation(), slot);
-        word.is_live(token.sought()).then(|| (self.seal(token), place))
+        word.is_live(token.sought()).then(|| (self.seal(token), place.slot))
     }
 
     /// As [`get`](Slab::get), for an object whose place is known.
@@ -346,17 +373,18 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         Some((plain, live))
     }
 
-    /// The plain information of a live object as it looks, for one who goes on to
-    /// [`unpublish`](Slab::unpublish) it: if that succeeds, this was right.
+    /// A live object, for one who goes on to [`unpublish`](Slab::unpublish) it.
     #[inline(always)]
-    pub(crate) fn peek(&self, token: Token) -> Option<F::Plain> {
+    pub(crate) fn peek(&self, token: Token) -> Option<Seen<'_, F, T>> {
         let (word, slot) = self.directory.find(token.slot())?;
-        live(token.sought(), word, slot).map(Slot::plain)
+        let plain = live(token.sought(), word, slot)?.plain();
+        Some(Seen { place: Place { number: token.slot(), word, slot }, token, plain })
     }
 
     /// Writes information and payload into a reserved slot.
-    pub(crate) fn fill(&self, reserved: &Reserved, plain: F::Plain, value: T) {
-        let (_, slot) = self.existing(reserved.slot);
+    #[inline(always)]
+    pub(crate) fn fill(&self, reserved: &Reserved<'_, F, T>, plain: F::Plain, value: T) {
+        let slot = reserved.place.slot;
         // Fence: partner is the acquire fence in `copy`. The new generation (stored when the slot was
         // freed or first reserved) comes before the new information.
         fence_unless(Mutant::FixedWithoutFence, Ordering::Release);
@@ -368,25 +396,26 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     }
 
     /// Makes a filled slot resolve. A `fence_after_update` may follow.
-    pub(crate) fn publish(&self, reserved: Reserved) {
-        let (word, _) = self.existing(reserved.slot);
+    #[inline(always)]
+    pub(crate) fn publish(&self, reserved: Reserved<'_, F, T>) {
         // Release: partners are `get`, `copy` and `reference`.
         let order = relaxed_if(Mutant::PublishRelaxed, Ordering::Release);
-        announce(word, Word::new(reserved.generation, State::Live, 0).0, order);
+        let live = Word::new(reserved.generation, State::Live, 0);
+        announce(reserved.place.word, live.0, order);
     }
 
     /// Takes the payload back out of a filled slot that was not published.
-    pub(crate) fn take_back(&self, reserved: &Reserved) -> T {
-        let (_, slot) = self.existing(reserved.slot);
+    pub(crate) fn take_back(&self, reserved: &Reserved<'_, F, T>) -> T {
         // SAFETY: `fill` wrote it, nobody has seen it, and it is not read again.
-        unsafe { slot.take_value() }
+        unsafe { reserved.place.slot.take_value() }
     }
 
     /// Ends an object's life in the eyes of everybody who looks it up from now on. One caller wins (and
-    /// a `fence_after_update` may follow); with `hold` the object stays describable until [`let_go`](Slab::let_go).
+    /// a `fence_after_update` may follow) and learns how many references there are; with `hold` the object
+    /// stays describable until [`let_go`](Slab::let_go).
     #[inline(always)]
-    pub(crate) fn unpublish(&self, token: Token, hold: bool) -> Option<Unpublished<F::Plain>> {
-        let (word, slot) = self.directory.find(token.slot())?;
+    pub(crate) fn unpublish(&self, seen: &Seen<'_, F, T>, hold: bool) -> Option<u32> {
+        let (token, word) = (seen.token, seen.place.word);
         let mut now = Word(word.load(Ordering::Relaxed));
         loop {
             if !now.is_live(token.sought()) {
@@ -397,27 +426,25 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
                 word.store(dead, Ordering::Release);
                 break;
             }
-            // Acquire: partner is `publish`; the information is read below. Release: partner is
-            // `release`, whose caller finds the object dead after us.
+            // Acquire: what holders did that have released is seen. Release: partner is `release`, whose
+            // caller finds the object dead after us.
             let order = relaxed_if(Mutant::UnpublishRelaxed, Ordering::AcqRel);
             match word.compare_exchange_weak(now.0, dead, order, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(seen) => now = Word(seen),
             }
         }
-        let plain = slot.fixed.read();
-        Some(Unpublished { slot: token.slot(), plain, references: now.references() })
+        Some(now.references())
     }
 
     /// Holds an object that the caller has unpublished and not yet retired.
     pub(crate) fn hold(&self, token: Token) {
-        let (word, _) = self.existing(token.slot());
-        word.fetch_or(HELD, Ordering::Relaxed);
+        self.place(token).word.fetch_or(HELD, Ordering::Relaxed);
     }
 
     /// Ends a hold. Says whether the slot is the caller's to free.
     fn end_hold(&self, token: Token) -> bool {
-        let (word, _) = self.existing(token.slot());
+        let word = self.place(token).word;
         let mut now = Word(word.load(Ordering::Relaxed));
         loop {
             debug_assert!(now.generation() == token.generation() && now.is_held());
@@ -507,17 +534,18 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             return Word::new(now.generation(), State::Vacant, 0);
         }
         let next = now.generation().wrapping_add(1) & Self::GENERATION_MASK;
-        if next == self.first_generation(slot) {
+        if next & (Self::STRIDE - 1) == 0 && next == self.first_generation(slot) {
             Word::new(now.generation(), State::Spent, 0)
         } else {
             Word::new(next, State::Vacant, 0)
         }
     }
 
-    /// The word and slot of a number that this slab gave out.
+    /// The place of a number that this slab gave out.
     #[inline(always)]
-    fn existing(&self, slot: u32) -> (&AtomicU64, &Slot<F, T>) {
-        self.directory.find(slot).expect("a slot number of this slab")
+    fn existing(&self, number: u32) -> Place<'_, F, T> {
+        let (word, slot) = self.directory.find(number).expect("a slot number of this slab");
+        Place { number, word, slot }
     }
 
     /// Slots that are used up for ever.
@@ -541,7 +569,7 @@ impl<F: Fixed + Identified, T: Send + Sync, C: Config> Nodes for Slab<F, T, C> {
     }
 
     fn id(&self, slot: u32) -> u64 {
-        self.existing(slot).1.fixed.id()
+        self.existing(slot).slot.fixed.id()
     }
 }
 

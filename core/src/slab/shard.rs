@@ -15,7 +15,7 @@
 
 use super::directory::{Fixed, Full};
 use super::word::{State, Word};
-use super::{Released, Reserved, Slab};
+use super::{Place, Released, Reserved, Slab};
 use crate::alloc::OutOfMemory;
 use crate::handle::{Config, Token};
 use crate::mutant::{Mutant, active, relaxed_if};
@@ -87,37 +87,46 @@ impl<S> Shard<S> {
 
 impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// A vacant slot for this member.
-    pub(crate) fn reserve<S: Sharded>(&self, local: &Local<S>) -> Result<Reserved, Full> {
+    #[inline(always)]
+    pub(crate) fn reserve<S: Sharded>(&self, local: &Local<S>) -> Result<Reserved<'_, F, T>, Full> {
         let shard = local.record().state.shard();
         loop {
             let slot = shard.free.load(Ordering::Relaxed);
             if slot != NIL {
-                let (word, place) = self.existing(slot);
-                shard.free.store(place.link.load(Ordering::Relaxed), Ordering::Relaxed);
+                let place = self.existing(slot);
+                shard.free.store(place.slot.link.load(Ordering::Relaxed), Ordering::Relaxed);
                 let length = shard.free_len.load(Ordering::Relaxed);
                 shard.free_len.store(length - 1, Ordering::Relaxed);
-                let generation = Word(word.load(Ordering::Relaxed)).generation();
-                return Ok(Reserved { slot, generation });
+                let generation = Word(place.word.load(Ordering::Relaxed)).generation();
+                return Ok(Reserved { place, generation });
             }
             let slot = shard.fresh.load(Ordering::Relaxed);
             if slot != shard.fresh_end.load(Ordering::Relaxed) {
                 shard.fresh.store(slot + 1, Ordering::Relaxed);
-                let (word, _) = self.existing(slot);
+                let place = self.existing(slot);
                 let generation = self.first_generation(slot);
-                word.store(Word::new(generation, State::Vacant, 0).0, Ordering::Relaxed);
-                return Ok(Reserved { slot, generation });
+                place.word.store(Word::new(generation, State::Vacant, 0).0, Ordering::Relaxed);
+                return Ok(Reserved { place, generation });
             }
-            if !self.take_spare(local) {
-                let (first, end) = self.directory.add()?;
-                shard.fresh.store(first, Ordering::Relaxed);
-                shard.fresh_end.store(end, Ordering::Relaxed);
-            }
+            self.find_slots(local)?;
         }
     }
 
+    /// Fills the free list or the fresh range of a member that has neither.
+    #[cold]
+    fn find_slots<S: Sharded>(&self, local: &Local<S>) -> Result<(), Full> {
+        if !self.take_spare(local) {
+            let shard = local.record().state.shard();
+            let (first, end) = self.directory.add()?;
+            shard.fresh.store(first, Ordering::Relaxed);
+            shard.fresh_end.store(end, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Puts a slot that was reserved and not published back.
-    pub(crate) fn cancel<S: Sharded>(&self, local: &Local<S>, reserved: Reserved) {
-        self.push_free(local.record().state.shard(), reserved.slot);
+    pub(crate) fn cancel<S: Sharded>(&self, local: &Local<S>, reserved: Reserved<'_, F, T>) {
+        Freed::one(reserved.place).put(local.record().state.shard());
     }
 
     /// Moves a spare free list, own or somebody's, to this member.
@@ -144,19 +153,12 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         true
     }
 
-    fn push_free<S>(&self, shard: &Shard<S>, slot: u32) {
-        let (_, place) = self.existing(slot);
-        place.link.store(shard.free.load(Ordering::Relaxed), Ordering::Relaxed);
-        shard.free.store(slot, Ordering::Relaxed);
-        let length = shard.free_len.load(Ordering::Relaxed);
-        shard.free_len.store(length + 1, Ordering::Relaxed);
-    }
-
     /// Hands an unpublished slot over for reclamation. Needs no memory.
+    #[inline(always)]
     pub(crate) fn retire<S: Sharded>(
         &self,
         local: &Local<S>,
-        slot: u32,
+        place: Place<'_, F, T>,
         deferred: bool,
         references: u32,
     ) {
@@ -166,19 +168,19 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             bump(&shard.kept, 1);
         }
         if active(Mutant::ReclaimEarly) {
-            let (_, place) = self.existing(slot);
             // SAFETY: none; this mutant drops what readers may still use.
-            unsafe { place.drop_value() };
-            self.settle(shard, slot);
+            unsafe { place.slot.drop_value() };
+            if self.settle(place) == State::Vacant {
+                Freed::one(place).put(shard);
+            }
             return;
         }
-        let (_, place) = self.existing(slot);
         let list = &shard.retired[usize::from(deferred)];
         let mut now = list.load(Ordering::Relaxed);
         let length = loop {
             let length = retired_len(now);
-            place.link.store(if length == 0 { NIL } else { now as u32 }, Ordering::Relaxed);
-            let next = u64::from(length + 1) << 32 | u64::from(slot);
+            place.slot.link.store(now as u32, Ordering::Relaxed);
+            let next = u64::from(length + 1) << 32 | u64::from(place.number);
             // Release: partner is the swap in `seal_list`; the link and the unpublishing are seen.
             let order = relaxed_if(Mutant::RetireRelaxed, Ordering::Release);
             match list.compare_exchange_weak(now, next, order, Ordering::Relaxed) {
@@ -280,49 +282,56 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             head,
             left: count,
             done: 0,
-            current: None,
+            freed: Freed::NONE,
             _dropping: record.dropping(),
         }
     }
 
-    /// The payload of `slot` is gone: free the slot, or leave it to the last reference.
-    fn settle<S: Sharded>(&self, shard: &Shard<S>, slot: u32) {
-        let (word, _) = self.existing(slot);
+    /// The payload is gone: frees the slot, or leaves it to the last reference. Says what it is now.
+    #[inline(always)]
+    fn settle(&self, place: Place<'_, F, T>) -> State {
         // Acquire: partner is `release`, as below.
-        let mut now = Word(word.load(Ordering::Acquire));
-        if !now.is_kept() {
-            // Dead and unreferenced it is nobody's but ours.
-            debug_assert_eq!(now.state(), State::Dead);
-            let next = self.freed(slot, now);
-            word.store(next.0, Ordering::Relaxed);
-            return self.put_freed(shard, slot, next);
+        let now = Word(place.word.load(Ordering::Acquire));
+        if now.is_kept() {
+            return self.settle_kept(place, now);
         }
-        let next = loop {
+        // Dead and unreferenced it is nobody's but ours.
+        debug_assert_eq!(now.state(), State::Dead);
+        let next = self.freed(place.number, now);
+        place.word.store(next.0, Ordering::Relaxed);
+        next.state()
+    }
+
+    #[cold]
+    fn settle_kept(&self, place: Place<'_, F, T>, mut now: Word) -> State {
+        loop {
             debug_assert_eq!(now.state(), State::Dead);
             let unheld = active(Mutant::SettleFreesHeld) && now.references() == 0;
             let next = if !now.is_kept() || unheld {
-                self.freed(slot, now)
+                self.freed(place.number, now)
             } else {
                 now.with_state(State::Ghost)
             };
             // AcqRel: partner is `release`, whichever of us comes second frees the slot.
             let order = relaxed_if(Mutant::SettleRelaxed, Ordering::AcqRel);
-            match word.compare_exchange_weak(now.0, next.0, order, Ordering::Relaxed) {
-                Ok(_) => break next,
+            match place.word.compare_exchange_weak(now.0, next.0, order, Ordering::Relaxed) {
+                Ok(_) => return next.state(),
                 Err(seen) => now = Word(seen),
             }
-        };
-        self.put_freed(shard, slot, next);
+        }
     }
 
-    fn put_freed<S>(&self, shard: &Shard<S>, slot: u32, word: Word) {
-        match word.state() {
-            State::Vacant => self.push_free(shard, slot),
+    /// The last thing that kept an object has gone, and its payload before: its slot is ours.
+    fn free_kept<S: Sharded>(&self, shard: &Shard<S>, token: Token) {
+        let place = self.place(token);
+        match Word(place.word.load(Ordering::Relaxed)).state() {
+            State::Vacant => Freed::one(place).put(shard),
             State::Spent => {
                 self.spent.fetch_add(1, Ordering::Relaxed);
             }
             State::Live | State::Dead | State::Ghost => {}
         }
+        self.share_surplus(shard);
     }
 
     /// Gives a reference back and frees the slot if it was the last thing that held it.
@@ -336,10 +345,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             let shard = local.record().state.shard();
             bump(&shard.let_go, 1);
             if free {
-                let (word, _) = self.existing(token.slot());
-                let word = Word(word.load(Ordering::Relaxed));
-                self.put_freed(shard, token.slot(), word);
-                self.share_surplus(shard);
+                self.free_kept(shard, token);
             }
         }
         Some(released)
@@ -348,11 +354,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// Ends a hold, and frees the slot if nothing else kept it.
     pub(crate) fn let_go<S: Sharded>(&self, local: &Local<S>, token: Token) {
         if self.end_hold(token) {
-            let shard = local.record().state.shard();
-            let (word, _) = self.existing(token.slot());
-            let word = Word(word.load(Ordering::Relaxed));
-            self.put_freed(shard, token.slot(), word);
-            self.share_surplus(shard);
+            self.free_kept(local.record().state.shard(), token);
         }
     }
 
@@ -399,6 +401,40 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     }
 }
 
+/// Slots of one thread that have become vacant, linked.
+struct Freed<'a> {
+    head: u32,
+    tail: Option<&'a AtomicU32>,
+    count: u32,
+}
+
+impl<'a> Freed<'a> {
+    const NONE: Freed<'static> = Freed { head: NIL, tail: None, count: 0 };
+
+    fn one<F, T>(place: Place<'a, F, T>) -> Self {
+        Freed { head: place.number, tail: Some(&place.slot.link), count: 1 }
+    }
+
+    #[inline(always)]
+    fn add<F, T>(&mut self, place: Place<'a, F, T>) {
+        match self.tail {
+            Some(link) => link.store(place.number, Ordering::Relaxed),
+            None => self.head = place.number,
+        }
+        self.tail = Some(&place.slot.link);
+        self.count += 1;
+    }
+
+    /// Puts them into the free list of the calling thread's member.
+    fn put<S>(self, shard: &Shard<S>) {
+        let Some(link) = self.tail else { return };
+        link.store(shard.free.load(Ordering::Relaxed), Ordering::Relaxed);
+        shard.free.store(self.head, Ordering::Relaxed);
+        let length = shard.free_len.load(Ordering::Relaxed);
+        shard.free_len.store(length + self.count, Ordering::Relaxed);
+    }
+}
+
 /// A ripe batch whose payloads are being taken out one by one.
 ///
 /// Dropped before its end it puts the rest back, so that a panicking or vanishing client loses
@@ -411,40 +447,56 @@ pub(crate) struct Drain<'a, F: Fixed, T: Send + Sync, C: Config, S: Sharded> {
     head: u32,
     left: u32,
     done: u32,
-    /// The slot whose payload was given out last.
-    current: Option<u32>,
+    freed: Freed<'a>,
     _dropping: Dropping<'a>,
 }
 
-impl<F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drain<'_, F, T, C, S> {
-    fn advance(&mut self) -> Option<u32> {
-        self.settle_current();
+/// A payload that is just being dropped: its slot is settled even if that panics.
+struct Dropped<'d, 'a, F: Fixed, T: Send + Sync, C: Config, S: Sharded> {
+    drain: &'d mut Drain<'a, F, T, C, S>,
+    place: Place<'a, F, T>,
+}
+
+impl<F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drop for Dropped<'_, '_, F, T, C, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.drain.settle(self.place);
+    }
+}
+
+impl<'a, F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drain<'a, F, T, C, S> {
+    #[inline(always)]
+    fn advance(&mut self) -> Option<Place<'a, F, T>> {
         if self.left == 0 {
             return None;
         }
-        let slot = self.head;
-        let (_, place) = self.slab.existing(slot);
-        self.head = place.link.load(Ordering::Relaxed);
+        let place = self.slab.existing(self.head);
+        self.head = place.slot.link.load(Ordering::Relaxed);
         self.left -= 1;
-        self.current = Some(slot);
-        Some(slot)
+        Some(place)
     }
 
-    fn settle_current(&mut self) {
-        if let Some(slot) = self.current.take() {
-            self.slab.attachments.clear(slot);
-            self.slab.settle(self.record.state.shard(), slot);
-            self.done += 1;
+    #[inline(always)]
+    fn settle(&mut self, place: Place<'a, F, T>) {
+        self.slab.attachments.clear(place.number);
+        match self.slab.settle(place) {
+            State::Vacant => self.freed.add(place),
+            State::Spent => {
+                self.slab.spent.fetch_add(1, Ordering::Relaxed);
+            }
+            State::Live | State::Dead | State::Ghost => {}
         }
+        self.done += 1;
     }
 
     /// Drops the next payload in its place.
+    #[inline(always)]
     pub(crate) fn drop_next(&mut self) -> bool {
-        let Some(slot) = self.advance() else { return false };
+        let Some(place) = self.advance() else { return false };
+        let dropped = Dropped { drain: self, place };
         if std::mem::needs_drop::<T>() {
-            let (_, place) = self.slab.existing(slot);
             // SAFETY: I1: the grace period is over and the batch is ours.
-            unsafe { place.drop_value() };
+            unsafe { dropped.place.slot.drop_value() };
         }
         true
     }
@@ -452,19 +504,19 @@ impl<F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drain<'_, F, T, C, S> {
     /// Moves the next payload out. Its slot is free from now on; the batch counts as processed when the
     /// payload after its last is asked for, or this is dropped.
     pub(crate) fn take_next(&mut self) -> Option<T> {
-        let slot = self.advance()?;
-        let (_, place) = self.slab.existing(slot);
+        let place = self.advance()?;
         // SAFETY: I1: the grace period is over and the batch is ours; not read again.
-        let payload = unsafe { place.take_value() };
+        let payload = unsafe { place.slot.take_value() };
         // Now, not later: if this is leaked, the slot must not look as if the payload were there.
-        self.settle_current();
+        self.settle(place);
+        std::mem::replace(&mut self.freed, Freed::NONE).put(self.record.state.shard());
         Some(payload)
     }
 }
 
 impl<F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drop for Drain<'_, F, T, C, S> {
     fn drop(&mut self) {
-        self.settle_current();
+        std::mem::replace(&mut self.freed, Freed::NONE).put(self.record.state.shard());
         let Some(mut batch) = self.batch.take() else { return };
         if self.left == 0 {
             self.shared.finish(&mut batch, self.done);
