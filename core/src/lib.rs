@@ -102,7 +102,7 @@
 //! | [`Guard::refresh`], leaving | wait-free | never |
 //! | [`Registry::register`] | lock-free | slots by chunks, buckets of the index by rows |
 //! | [`Registry::register_client`] | lock-free | what stands beside the entity |
-//! | [`Registry::deregister`] | lock-free; blocks for client code that runs | crossbeam's bag, every 256th |
+//! | [`Registry::deregister`] | lock-free; blocks for client code that runs | every 256th, a batch and crossbeam's bag |
 //! | [`Registry::deregister_later`] | lock-free | as above |
 //! | [`Registry::invoke`] | lock-free; blocks while the methods are blocked | the thread's first |
 //! | [`Registry::block_methods`] | blocks for methods that run | never |
@@ -114,8 +114,8 @@
 //! # When memory runs out
 //!
 //! Our own allocations report [`OutOfMemory`] and change nothing. Deregistering and releasing need no
-//! memory of ours. What aborts instead, because crossbeam-epoch allocates: each sealed magazine of 256
-//! retirements, each `synchronize`, a thread's exit and, rarely, entering a section (a bag, 2,072 bytes). With a
+//! memory of ours. What aborts instead, because crossbeam-epoch allocates: each grace period, that is at most one
+//! for a magazine of 256 retirements, each `synchronize`, a thread's exit and, rarely, entering a section (a bag, 2,072 bytes). With a
 //! global allocator that lends ([`reserve`]) none of these does, but for the last, which a store of bags helps.
 //! For a thread's first use (a participant, 2,304 bytes) and for each `Arc` memory is looked for before.
 //!

@@ -87,14 +87,19 @@ impl Seat {
 
     /// Has `garbage` dropped after the grace period.
     pub fn retire(&self, garbage: Box<dyn Send>) {
+        self.retire_found(|| Some(garbage));
+    }
+
+    /// As [`retire`](Seat::retire), for what `take` finds.
+    pub fn retire_found(&self, take: impl FnOnce() -> Option<Box<dyn Send>>) {
         let batch = Batch::new().expect("memory for a batch");
-        self.0.seal(batch, || Some(Garbage::Memory(garbage)));
+        self.0.seal(batch, || take().map(Garbage::Memory));
     }
 
     /// Drops garbage from [`retire`](Seat::retire) that is ripe, whoever retired it.
     pub fn process(&self) {
         for record in self.0.shared().records() {
-            for mut batch in record.ripe.take() {
+            for mut batch in self.0.shared().take_ripe(&record.sealed).0 {
                 self.0.shared().finish(&mut batch, 0);
             }
         }
@@ -102,6 +107,11 @@ impl Seat {
 
     /// Lets the collector take a step.
     pub fn nudge(&self) {
+        self.0.step().expect("memory for a bag");
+    }
+
+    /// Moves the epoch on if it can, and nothing else.
+    pub fn help(&self) {
         self.0.nudge();
     }
 

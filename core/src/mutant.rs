@@ -33,8 +33,6 @@ mutants! {
     CopyRelaxed,
     /// The plain copy has no fence before its second look.
     CopyWithoutFence,
-    /// Deregistration does not acquire what the registration wrote.
-    UnpublishRelaxed,
     /// A reference does not acquire what the registration wrote.
     ReferenceRelaxed,
     /// A release is relaxed.
@@ -111,6 +109,10 @@ mutants! {
     /// Two threads link one bucket.
     BucketLinkedTwice,
     // --- reclamation ---
+    /// Garbage is sealed without a fence before it is seen which grace period has not begun.
+    GraceWithoutFence,
+    /// Garbage waits for the grace period that is under way, not for the next one.
+    GraceUnderWay,
     /// A record is reused while a guard of it is still inside.
     RecordReusedInside,
     /// A record is given up relaxed.
@@ -138,7 +140,7 @@ mutants! {
     /// A batch is counted in after its list was taken.
     CountInLate,
     /// The end of a grace period is seen relaxed.
-    OverSeenRelaxed,
+    GraceOverSeenRelaxed,
     /// A seal does not look at the phase again after counting itself in.
     SealWithoutRecheck,
     // --- sync: bell ---

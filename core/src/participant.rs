@@ -525,7 +525,8 @@ impl<T: Send + Sync, C: Config> Departed<'_, T, C> {
             let batch = match self.chain.next() {
                 Some(batch) => batch,
                 None => {
-                    self.chain = self.local.shared().deferred.take();
+                    let shared = self.local.shared();
+                    self.chain = shared.take_ripe(&shared.deferred).0;
                     self.chain.next()?
                 }
             };
@@ -566,12 +567,14 @@ impl<'p, T: Send + Sync, C: Config> Flushing<'p, T, C> {
             if let Some(payload) = self.departed.next_departed() {
                 return Some(payload);
             }
-            local.nudge();
+            let over = local.shared().graces_over();
+            // Without memory there will be some, or another member has it.
+            let _ = local.step();
             registry.process_all(local);
             if self.flush.is_over(local.shared()) {
                 return None;
             }
-            if local.shared().deferred.is_empty() {
+            if local.shared().graces_over() == over {
                 backoff.snooze();
             }
         }

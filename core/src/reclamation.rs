@@ -6,12 +6,17 @@
 //! reclaimed. Garbage travels in a [`Batch`]: *sealed* by the member that collected it, *ripe*
 //! after its grace period, then *processed* by a writer, a `collect` or a flush.
 //!
-//! *States of a batch.* open (slots pile up in their shard) → sealed (inside crossbeam, as one
-//! deferred function) → ripe (on its home record's stack, or on the domain's stack of deferred
-//! payloads) → processed. The deferred function moves the batch from one stack to another and does
-//! nothing else, for crossbeam runs it on whichever thread pins next: a thread that only reads
-//! never runs anybody's drop. It holds the record list by an `Arc`, touches no slot and so may
-//! outlive the registry.
+//! *States of a batch.* open (slots pile up in their shard) → sealed (on its home record's stack, or on
+//! the domain's stack of deferred payloads) → ripe (there) → processed. Batches stay with those who
+//! sealed them: no other thread touches one, except to collect or to flush.
+//!
+//! *Grace periods* are the domain's, numbered from 1, at most one under way. One is one function deferred to
+//! crossbeam, which notes that it is over: everybody who was inside when it began has left. It runs on
+//! whichever thread pins next, so a thread that only reads never runs anybody's drop; it holds the record
+//! list by an `Arc` and may outlive the registry. A sealed batch waits for the first one that begins
+//! after it was sealed. Who seals begins it, if none is under way; if one is, whoever began it pushes it on at
+//! each of his seals, and so does whoever has waited for [`PATIENCE`] seals of his own. So all members share
+//! the cost, and a member that seals reads what others write twice in a grace period.
 //!
 //! *States of a record.* free ↔ owned. Records are never freed before their domain, so anybody may
 //! walk them. A member that goes while a section of it is still open leaves its record *orphaned*,
@@ -29,32 +34,35 @@
 //! A list that a flush did not find was thus taken by a member that had counted itself in earlier
 //! (the `swap` of the list orders the two), into a phase this flush waits for.
 //!
-//! *ABA.* Stacks are emptied as a whole (`stack.rs`); phases are compared in full, not modulo 2.
+//! *ABA.* Stacks are emptied as a whole (`stack.rs`); phases are compared in full, not modulo 2; grace
+//! periods are never numbered twice.
 //!
-//! *Orderings.* Pinning against unlinking is crossbeam's: `pin` announces and fences, sealing
-//! fences and reads the epoch. Whoever seals has seen the unlinking either as its own or through
-//! the acquire that took the list. All others stand at their sites.
+//! *Orderings.* Pinning against unlinking is crossbeam's: `pin` announces and fences, pushing the function
+//! out fences and reads the epoch. The unlinking comes before that, also when others have done it: who
+//! seals has seen it, either as its own or through the acquire that took the list, and reads `begun` behind
+//! a fence. If it reads that grace period n has not begun, this fence comes before that of whoever begins it.
+//! All others stand at their sites.
 //!
 //! *Progress.* `enter`: wait-free but for every 128th, which walks all members (crossbeam) and is
 //! lock-free. Leaving: wait-free. `seal`: lock-free. `join`: lock-free, allocates. `synchronize` and
 //! flushing block until other threads leave.
 //!
-//! *Memory.* crossbeam allocates a participant in `join` and a bag whenever something is pushed out: by `seal`,
-//! `nudge`, `synchronize`, the end of a member, and when 64 pieces of its own garbage have come together. For
-//! all but the last, memory is put by before (`reserve`): without it `join` and `synchronize` fail, `nudge` pushes
-//! nothing out, a sealed batch waits on a stack until somebody has memory, and a member has its bag
-//! for the end from the beginning.
+//! *Memory.* crossbeam allocates a participant in `join` and a bag whenever something is pushed out: by
+//! `step`, the end of a member, and when 64 pieces of its own garbage have come together. For
+//! all but the last, memory is put by before (`reserve`): without it `join` and `synchronize` fail, a grace
+//! period begins later, and a member has its bag for the end from the beginning.
 
 use crate::alloc::{OutOfMemory, try_box};
 use crate::error::WaitError;
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reserve::{BAG, Block, COLLECTOR, PARTICIPANT, lend, lend_bag, shared};
-use crate::stack::{Linked, Stack};
+use crate::stack::{Chain, Linked, Stack};
 use crate::sync::{
     Arc, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Backoff, Ordering, Padded, bump,
     thread_token,
 };
 use crossbeam_epoch as epoch;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr;
 
@@ -68,10 +76,18 @@ pub(crate) enum Garbage {
     /// `count` slots, linked from `head`. If `deferred`, their payloads are dropped only by those
     /// who ask for them.
     Slots { head: u32, count: u32, deferred: bool },
-    /// Memory to be freed by dropping it. Held, not read.
+    /// Memory to be freed by dropping it: what models retire. Held, not read.
+    #[cfg(rtm_loom)]
     #[allow(dead_code)]
     Memory(Box<dyn Send>),
 }
+
+/// A grace period.
+type Grace = u64;
+
+/// Seals of a member, each with a batch that still waits, after which it helps a grace period that another
+/// has begun.
+const PATIENCE: u64 = if cfg!(rtm_loom) { 1 } else { 3 };
 
 /// A unit of garbage under way.
 pub(crate) struct Batch<S> {
@@ -79,13 +95,12 @@ pub(crate) struct Batch<S> {
     pub(crate) garbage: Garbage,
     /// Counted in `outstanding[phase % 2]` while sealed or ripe.
     phase: usize,
-    home: *const Record<S>,
-    /// Keeps the records alive while crossbeam holds the batch.
-    shared: Option<Arc<Shared<S>>>,
+    /// Ripe when this is over.
+    grace: Grace,
+    marker: PhantomData<S>,
 }
 
-// SAFETY: a batch is owned by one thread at a time; `home` points to a record, which is Sync and
-// kept alive by `shared` or by the stack the batch is on, which is part of the same `Shared`.
+// SAFETY: a batch is owned by one thread at a time, with the stack it is on.
 unsafe impl<S: Send + Sync> Send for Batch<S> {}
 
 impl<S> Batch<S> {
@@ -94,8 +109,8 @@ impl<S> Batch<S> {
             next: ptr::null_mut(),
             garbage: Garbage::None,
             phase: 0,
-            home: ptr::null(),
-            shared: None,
+            grace: 0,
+            marker: PhantomData,
         })
     }
 }
@@ -118,11 +133,17 @@ pub(crate) struct Record<S> {
     inside: AtomicUsize,
     /// The thread that runs drops for this member, else 0.
     dropping: AtomicUsize,
-    /// Grace periods asked for (by the owner) and over (by the deferred functions).
-    asked: AtomicU64,
-    over: AtomicU64,
-    /// Batches sealed here whose grace period is over.
-    pub(crate) ripe: Stack<Batch<S>>,
+    /// Batches sealed here.
+    pub(crate) sealed: Stack<Batch<S>>,
+    /// The grace period after which it is worth while to look at them; a hint for the owner.
+    due: AtomicU64,
+    /// Batches that the owner has sealed since something of it became ripe, and the grace period that it began
+    /// last. Owner only.
+    waiting: AtomicU64,
+    begun: AtomicU64,
+    /// The limit of the backlog that was found far away; until the owner seals or needs new slots it does
+    /// not look again. Owner only.
+    pub(crate) roomy: AtomicU64,
     pub(crate) state: S,
 }
 
@@ -135,18 +156,29 @@ unsafe impl<S: Send + Sync> Sync for Record<S> {}
 /// Everything of a domain that deferred functions may touch.
 pub(crate) struct Shared<S> {
     records: AtomicPtr<Padded<Record<S>>>,
-    phase: Padded<AtomicUsize>,
-    outstanding: [Padded<AtomicUsize>; 2],
-    backlog: Padded<AtomicU64>,
-    peak: AtomicU64,
-    reclaimed: AtomicU64,
+    phase: AtomicUsize,
     /// The registry has gone; members may be let go.
     closed: AtomicBool,
-    /// Ripe batches whose payloads are dropped only by those who ask for them.
-    pub(crate) deferred: Stack<Batch<S>>,
-    /// Sealed batches for which there was no memory; their grace periods begin when there is.
-    #[cfg(not(rtm_loom))]
-    waiting: Stack<Batch<S>>,
+    /// Sealed batches whose payloads are dropped only by those who ask for them.
+    pub(crate) deferred: Padded<Stack<Batch<S>>>,
+    graces: Padded<Graces>,
+    accounts: Padded<Accounts>,
+}
+
+/// Grace periods, on a line that members who seal read.
+struct Graces {
+    begun: AtomicU64,
+    over: AtomicU64,
+}
+
+/// What is counted for each batch, on one line.
+struct Accounts {
+    outstanding: [AtomicUsize; 2],
+    backlog: AtomicU64,
+    peak: AtomicU64,
+    reclaimed: AtomicU64,
+    /// Somebody waits for this grace period.
+    wanted: AtomicU64,
 }
 
 impl<S> Shared<S> {
@@ -166,15 +198,56 @@ impl<S> Shared<S> {
     /// Slots that are retired, sealed and not yet processed.
     #[inline]
     pub(crate) fn backlog(&self) -> u64 {
-        self.backlog.load(Ordering::Relaxed)
+        self.accounts.backlog.load(Ordering::Relaxed)
     }
 
     pub(crate) fn peak(&self) -> u64 {
-        self.peak.load(Ordering::Relaxed)
+        self.accounts.peak.load(Ordering::Relaxed)
     }
 
     pub(crate) fn reclaimed(&self) -> u64 {
-        self.reclaimed.load(Ordering::Relaxed)
+        self.accounts.reclaimed.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is worth while for the owner of this record to look at its sealed batches.
+    #[inline(always)]
+    pub(crate) fn has_ripe(&self, record: &Record<S>) -> bool {
+        record.due.load(Ordering::Relaxed) <= self.graces.over.load(Ordering::Relaxed)
+    }
+
+    /// The grace period that garbage which was unlinked before must wait for.
+    fn next_grace(&self) -> Grace {
+        // Fence: partner is the one of crossbeam when it is pushed out that a grace period has begun. If that
+        // is not seen below, all those are waited for who may have found the garbage before it was unlinked.
+        fence_unless(Mutant::GraceWithoutFence, Ordering::SeqCst);
+        let begun = self.graces.begun.load(Ordering::Relaxed);
+        let next = if active(Mutant::GraceUnderWay) { begun.max(1) } else { begun + 1 };
+        self.accounts.wanted.fetch_max(next, Ordering::Relaxed);
+        next
+    }
+
+    /// Grace periods that are over.
+    pub(crate) fn graces_over(&self) -> Grace {
+        self.graces.over.load(Ordering::Relaxed)
+    }
+
+    fn is_over(&self, grace: Grace) -> bool {
+        // Acquire: partner is `note_over`; what those did who have left is seen.
+        grace <= self.graces.over.load(relaxed_if(Mutant::GraceOverSeenRelaxed, Ordering::Acquire))
+    }
+
+    /// Takes the ripe batches off a stack and puts the others back. Says when the first of these will be ripe.
+    pub(crate) fn take_ripe(&self, from: &Stack<Batch<S>>) -> (Chain<Batch<S>>, Grace) {
+        let (mut ripe, mut due) = (Chain::empty(), Grace::MAX);
+        for batch in from.take() {
+            if self.is_over(batch.grace) {
+                ripe.push(batch);
+            } else {
+                due = due.min(batch.grace);
+                from.push(batch);
+            }
+        }
+        (ripe, due)
     }
 
     /// Threads inside a section.
@@ -186,7 +259,7 @@ impl<S> Shared<S> {
     pub(crate) fn count_in(&self) -> usize {
         loop {
             let phase = self.phase.load(Ordering::Relaxed);
-            self.outstanding[phase % 2].fetch_add(1, Ordering::Relaxed);
+            self.accounts.outstanding[phase % 2].fetch_add(1, Ordering::Relaxed);
             // Fence: partner is the one in `begin_flush`. If our count comes first in the total
             // order of the fences, the flush sees it; else we see its phase below.
             fence_unless(Mutant::CountInWithoutFence, Ordering::SeqCst);
@@ -200,13 +273,13 @@ impl<S> Shared<S> {
     pub(crate) fn count_out(&self, phase: usize) {
         // Release: `drained`, seeing the count gone, sees what was done to the batch.
         let order = relaxed_if(Mutant::CountOutRelaxed, Ordering::Release);
-        self.outstanding[phase % 2].fetch_sub(1, order);
+        self.accounts.outstanding[phase % 2].fetch_sub(1, order);
     }
 
     fn drained(&self, phase: usize) -> bool {
         // Acquire: partner is `count_out`.
         let order = relaxed_if(Mutant::DrainedRelaxed, Ordering::Acquire);
-        self.outstanding[phase % 2].load(order) == 0
+        self.accounts.outstanding[phase % 2].load(order) == 0
     }
 
     /// Notes that the last `slots` of a batch have been processed. The box may serve again.
@@ -218,8 +291,8 @@ impl<S> Shared<S> {
 
     /// Notes that `slots` of a batch have been processed.
     pub(crate) fn note_processed(&self, slots: u32) {
-        self.backlog.fetch_sub(slots.into(), Ordering::Relaxed);
-        self.reclaimed.fetch_add(slots.into(), Ordering::Relaxed);
+        self.accounts.backlog.fetch_sub(slots.into(), Ordering::Relaxed);
+        self.accounts.reclaimed.fetch_add(slots.into(), Ordering::Relaxed);
     }
 
     /// Whether the calling thread is inside a section of any member.
@@ -267,15 +340,17 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
     pub(crate) fn new() -> Result<Self, OutOfMemory> {
         let all = Shared {
             records: AtomicPtr::new(ptr::null_mut()),
-            phase: Padded(AtomicUsize::new(2)),
-            outstanding: [Padded(AtomicUsize::new(0)), Padded(AtomicUsize::new(0))],
-            backlog: Padded(AtomicU64::new(0)),
-            peak: AtomicU64::new(0),
-            reclaimed: AtomicU64::new(0),
+            phase: AtomicUsize::new(2),
             closed: AtomicBool::new(false),
-            deferred: Stack::default(),
-            #[cfg(not(rtm_loom))]
-            waiting: Stack::default(),
+            deferred: Padded(Stack::default()),
+            graces: Padded(Graces { begun: AtomicU64::new(0), over: AtomicU64::new(0) }),
+            accounts: Padded(Accounts {
+                outstanding: [AtomicUsize::new(0), AtomicUsize::new(0)],
+                backlog: AtomicU64::new(0),
+                peak: AtomicU64::new(0),
+                reclaimed: AtomicU64::new(0),
+                wanted: AtomicU64::new(0),
+            }),
         };
         let _loans = [lend(COLLECTOR)?, lend(BAG)?, lend(shared::<Shared<S>>())?];
         Ok(Domain { collector: epoch::Collector::new(), shared: Arc::new(all) })
@@ -326,9 +401,11 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
             depth: AtomicU32::new(0),
             inside: AtomicUsize::new(0),
             dropping: AtomicUsize::new(0),
-            asked: AtomicU64::new(0),
-            over: AtomicU64::new(0),
-            ripe: Stack::default(),
+            sealed: Stack::default(),
+            due: AtomicU64::new(Grace::MAX),
+            waiting: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            roomy: AtomicU64::new(u64::MAX),
             state: S::default(),
         }))?;
         let mut head = self.shared.records.load(Ordering::Relaxed);
@@ -366,6 +443,12 @@ impl<S> Record<S> {
         self.dropping.store(0, Ordering::Relaxed);
         // Release: pairs with the acquire in `Domain::join`.
         self.owned.store(false, relaxed_if(Mutant::GiveUpRelaxed, Ordering::Release));
+    }
+
+    /// Notes when the first of the sealed batches will be ripe, after a look at them.
+    pub(crate) fn note_due(&self, due: Grace) {
+        self.due.store(due, Ordering::Relaxed);
+        self.waiting.store(0, Ordering::Relaxed);
     }
 
     /// Whether this member runs drops just now.
@@ -475,96 +558,92 @@ impl<S: Send + Sync + 'static> Local<S> {
 
     /// As `seal`, for a batch that has been counted into `phase`.
     pub(crate) fn seal_in(&self, mut batch: Box<Batch<S>>, phase: usize, garbage: Garbage) {
+        let (shared, record) = (self.shared(), self.record());
         if let Garbage::Slots { count, .. } = garbage {
-            let count = u64::from(count);
-            let backlog = self.shared.backlog.fetch_add(count, Ordering::Relaxed) + count;
-            self.shared.peak.fetch_max(backlog, Ordering::Relaxed);
+            let (count, accounts) = (u64::from(count), &shared.accounts);
+            let backlog = accounts.backlog.fetch_add(count, Ordering::Relaxed) + count;
+            accounts.peak.fetch_max(backlog, Ordering::Relaxed);
         }
+        let deferred = matches!(garbage, Garbage::Slots { deferred: true, .. });
         batch.garbage = garbage;
         batch.phase = phase;
-        batch.home = self.record;
-        // Outside loom slots alone: freed memory would end the process before it could say what is wrong.
-        let slots = cfg!(rtm_loom) || matches!(batch.garbage, Garbage::Slots { .. });
-        if slots && active(Mutant::RipenAtOnce) {
-            batch.shared = Some(self.shared.clone());
-            ripen(batch);
-            return;
+        batch.grace = if active(Mutant::RipenAtOnce) { 0 } else { shared.next_grace() };
+        if deferred {
+            shared.deferred.push(batch);
+        } else {
+            record
+                .due
+                .store(record.due.load(Ordering::Relaxed).min(batch.grace), Ordering::Relaxed);
+            bump(&record.waiting, 1);
+            record.sealed.push(batch);
         }
-        self.push_out(Some(batch));
+        record.roomy.store(u64::MAX, Ordering::Relaxed);
+        // Without memory it begins another time.
+        let graces = &shared.graces;
+        let begun = graces.begun.load(Ordering::Relaxed);
+        let helps = begun == record.begun.load(Ordering::Relaxed)
+            || record.waiting.load(Ordering::Relaxed) > PATIENCE;
+        if helps && begun != graces.over.load(Ordering::Relaxed) {
+            self.nudge();
+        }
+        let _ = self.begin_grace();
+    }
+
+    /// Takes a step towards the end of all grace periods that somebody waits for.
+    pub(crate) fn step(&self) -> Result<(), OutOfMemory> {
+        self.begin_grace()?;
+        self.nudge();
+        Ok(())
+    }
+
+    /// Begins a grace period, if somebody waits for one and none is under way.
+    fn begin_grace(&self) -> Result<(), OutOfMemory> {
+        let Shared { graces, accounts, .. } = self.shared();
+        let over = graces.over.load(Ordering::Relaxed);
+        let none = graces.begun.load(Ordering::Relaxed) == over;
+        if !none || accounts.wanted.load(Ordering::Relaxed) <= over {
+            return Ok(());
+        }
+        // One for what is there already, should it fill a bag.
+        let _loans = [lend_bag()?, lend_bag()?];
+        let relaxed = Ordering::Relaxed;
+        if graces.begun.compare_exchange(over, over + 1, relaxed, relaxed).is_err() {
+            return Ok(());
+        }
+        self.record().begun.store(over + 1, relaxed);
+        let shared = self.shared.clone();
+        let pin = self.handle.pin();
+        // SAFETY: the function owns what it captures (`Shared` is Send and Sync), and may run on any thread at any
+        // time, also after the registry is gone.
+        unsafe { pin.defer_unchecked(move || note_over(&shared, over + 1)) };
+        pin.flush();
+        Ok(())
     }
 
     /// Lets the collector take a step: push out what this member deferred, try to move the epoch.
     pub(crate) fn nudge(&self) {
-        self.push_out(None);
-    }
-
-    /// Defers what is sealed and pushes it out. Without memory for the bag it waits.
-    fn push_out(&self, sealed: Option<Box<Batch<S>>>) {
         let pin = self.handle.pin();
-        let loan = lend_bag();
-        #[cfg(not(rtm_loom))]
-        for batch in self.shared.waiting.take() {
-            self.defer(&pin, batch);
-        }
-        sealed.into_iter().for_each(|batch| self.defer(&pin, batch));
-        if loan.is_ok() {
-            pin.flush();
-            return;
+        if let Ok(_loan) = lend_bag() {
+            return pin.flush();
         }
         drop(pin);
         // At each 128th pin the collector takes a step by itself.
         (0..128).for_each(|_| drop(self.handle.pin()));
     }
 
-    /// Begins the grace periods of sealed batches that wait for memory.
-    #[cfg(not(rtm_loom))]
-    pub(crate) fn end_waiting(&self) -> Result<(), OutOfMemory> {
-        if !self.shared.waiting.is_empty() {
-            self.nudge();
-        }
-        if self.shared.waiting.is_empty() { Ok(()) } else { Err(OutOfMemory) }
-    }
-
-    /// The batch is ripe when everybody who is pinned now has gone.
-    fn defer(&self, pin: &epoch::Guard, mut batch: Box<Batch<S>>) {
-        // There may be 64 pieces already, which have to be pushed out first.
-        let Ok(_loan) = lend_bag() else {
-            #[cfg(not(rtm_loom))]
-            self.shared.waiting.push(batch);
-            return;
-        };
-        batch.shared = Some(self.shared.clone());
-        let batch = Sending(Box::into_raw(batch));
-        // SAFETY: the function owns what it captures (`Batch` is Send), and `ripen` may run on any
-        // thread at any time, also after the registry is gone.
-        unsafe { pin.defer_unchecked(move || ripen(batch.into_box())) };
-    }
-
     /// Returns when every section that was open at the call has ended.
     pub(crate) fn synchronize(&self) -> Result<(), WaitError> {
-        self.shared.may_wait()?;
-        // One for what is there already, should it fill a bag.
-        let no_memory = |OutOfMemory| WaitError::OutOfMemory;
-        let loans = [lend_bag().map_err(no_memory)?, lend_bag().map_err(no_memory)?];
-        let record = self.record();
-        bump(&record.asked, 1);
-        // Neither the stack nor a fresh allocation holds what the deferred function writes, so that
-        // a thread that is cancelled while it waits leaves nothing dangling.
-        let (shared, place) = (self.shared.clone(), Sending(self.record.cast_mut()));
-        let pin = self.handle.pin();
-        // SAFETY: the captured count on `Shared` keeps the record alive; both are Send.
-        unsafe { pin.defer_unchecked(move || note_over(&shared, &place)) };
-        pin.flush();
-        drop(pin);
-        drop(loans);
+        let shared = self.shared();
+        shared.may_wait()?;
+        let grace = shared.next_grace();
         let mut backoff = Backoff::default();
-        // Acquire: pairs with the release above.
-        let order = relaxed_if(Mutant::OverSeenRelaxed, Ordering::Acquire);
-        while record.over.load(order) != record.asked.load(Ordering::Relaxed) {
+        loop {
+            self.step().map_err(|OutOfMemory| WaitError::OutOfMemory)?;
+            if shared.is_over(grace) {
+                return Ok(());
+            }
             backoff.snooze();
-            self.nudge();
         }
-        Ok(())
     }
 }
 
@@ -585,34 +664,10 @@ impl<S> Drop for Local<S> {
     }
 }
 
-/// The deferred function: the batch's grace period is over.
-fn ripen<S>(mut batch: Box<Batch<S>>) {
-    let shared = batch.shared.take();
-    let Some(shared) = shared else { return };
-    match batch.garbage {
-        Garbage::Slots { deferred: true, .. } => shared.deferred.push(batch),
-        // SAFETY: `shared` keeps its records alive.
-        _ => unsafe { &*batch.home }.ripe.push(batch),
-    }
-}
-
-/// The deferred function of `synchronize`: a grace period that `record` asked for is over.
-fn note_over<S>(_alive: &Arc<Shared<S>>, record: &Sending<Record<S>>) {
-    // Release: the waiter acquires what those who left did before.
-    // SAFETY: records live as long as `Shared`.
-    unsafe { &*record.0 }.over.fetch_add(1, Ordering::Release);
-}
-
-/// Carries a pointer to another thread.
-struct Sending<T>(*mut T);
-// SAFETY: each use says why.
-unsafe impl<T> Send for Sending<T> {}
-
-impl<S> Sending<Batch<S>> {
-    fn into_box(self) -> Box<Batch<S>> {
-        // SAFETY: made from a box by `seal`, and consumed here.
-        unsafe { Box::from_raw(self.0) }
-    }
+/// The deferred function: everybody has left who was inside when the grace period began.
+fn note_over<S>(shared: &Arc<Shared<S>>, grace: Grace) {
+    // Release: partner is `is_over`.
+    shared.graces.over.store(grace, Ordering::Release);
 }
 
 /// Proof that the member is inside.

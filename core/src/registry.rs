@@ -38,7 +38,7 @@ use crate::mutant::{Mutant, active};
 use crate::participant::{Flushing, Found, Guard, Participant, Registration};
 use crate::reclamation::{Domain, Local};
 use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, bump, thread_token};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, bump, thread_token};
 use crate::table::{Profile, Table, Tables};
 use crate::waits::Waits;
 use std::sync::Arc;
@@ -307,11 +307,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         if record.state.shard().is_out_of_slots() {
             self.process_own(local);
         }
-        if self.is_over(local, self.limits.backlog()) {
-            self.collect_as(local);
-            if self.is_over(local, self.limits.backlog()) {
-                return refuse(Refusal::Backlog, payload);
-            }
+        let backlog = self.limits.backlog();
+        if record.roomy.load(Ordering::Relaxed) != backlog && !self.finds_room(local, backlog) {
+            return refuse(Refusal::Backlog, payload);
         }
         let (packed, again) = (info.table.packed(), &record.state.table);
         let table = match self.tables.find_again(packed, again) {
@@ -453,14 +451,27 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// Drops what this member retired long enough ago.
     pub(crate) fn process_own(&self, local: &Local<Member>) {
         let record = local.record();
-        if !record.ripe.is_empty() && !record.is_dropping() {
+        if local.shared().has_ripe(record) && !record.is_dropping() {
             self.slab.process_ripe(local, record);
         }
     }
 
-    fn is_over(&self, local: &Local<Member>, backlog: u64) -> bool {
-        let unsealed = local.record().state.shard().unsealed();
-        local.shared().backlog() + unsealed > backlog
+    /// Whether no more entities wait for their grace period than the limit allows, after reclaiming if need be.
+    #[cold]
+    fn finds_room(&self, local: &Local<Member>, limit: u64) -> bool {
+        let record = local.record();
+        let waiting = || local.shared().backlog() + record.state.shard().unsealed();
+        if waiting() > limit {
+            self.collect_as(local);
+            if waiting() > limit {
+                return false;
+            }
+        }
+        // Far below a large limit the next look can wait until this member seals or needs new slots.
+        if limit / 2 >= u64::from(8 * C::MAGAZINE).max(waiting()) {
+            record.roomy.store(limit, Ordering::Relaxed);
+        }
+        true
     }
 
     // --- References ---
@@ -595,9 +606,10 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     pub(crate) fn collect_as(&self, local: &Local<Member>) {
         // Without memory for a batch its list waits for another time.
         let _ = self.slab.seal_all(local);
-        // Two steps of the epoch make a batch ripe, one more runs what another thread pushed out.
+        // Two steps are a grace period, and the one that is under way may be too early.
         for _ in 0..4 {
-            local.nudge();
+            // Without memory, another time.
+            let _ = local.step();
         }
         self.process_all(local);
     }
@@ -607,7 +619,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             return;
         }
         for record in local.shared().records() {
-            if !record.ripe.is_empty() {
+            if !record.sealed.is_empty() {
                 self.slab.process_ripe(local, record);
             }
         }

@@ -86,6 +86,11 @@ impl<N: Linked> Chain<N> {
     pub(crate) const fn empty() -> Self {
         Chain { head: ptr::null_mut() }
     }
+
+    pub(crate) fn push(&mut self, mut node: Box<N>) {
+        *node.link() = self.head;
+        self.head = Box::into_raw(node);
+    }
 }
 
 impl<N: Linked> Iterator for Chain<N> {

@@ -99,7 +99,7 @@ models! {
         publish_and_copy [CopyRelaxed]
         copy_against_reuse [CopyWithoutFence FixedWithoutFence CopyWithoutRecheck KeepGeneration]
         two_removals [UnpublishBlindly]
-        remove_what_another_published [UnpublishRelaxed]
+        remove_what_another_published [LookupRelaxed]
         reference_against_removal [ReferenceBlindly]
         reference_sees_registration [ReferenceRelaxed]
         release_against_reclaim [ReleaseFreesDead ReleaseRelaxed SettleRelaxed]
@@ -161,8 +161,9 @@ models! {
     }
     reclamation {
         grace_period [RipenAtOnce]
+        grace_period_too_early [GraceUnderWay GraceWithoutFence]
         synchronize []
-        synchronize_with_one_inside [OverSeenRelaxed]
+        synchronize_with_one_inside [GraceOverSeenRelaxed]
         phases [
             SealWithoutRecheck CountInWithoutFence FlushWithoutFence CountOutRelaxed DrainedRelaxed
             PhaseRelaxed PhaseSeenRelaxed FlushSkipsOlderPhase
@@ -290,7 +291,15 @@ pub fn explore_once(model: impl Fn() + Send + Sync + 'static) {
     search(&[false], 0, model);
 }
 
-fn search(sides: &[bool], further: usize, model: impl Fn() + Send + Sync + 'static) {
+/// As [`explore_once`] with one pre-emption less, for long models.
+///
+/// # Panics
+/// As [`explore`].
+pub fn explore_shortly(model: impl Fn() + Send + Sync + 'static) {
+    search(&[false], -1, model);
+}
+
+fn search(sides: &[bool], further: isize, model: impl Fn() + Send + Sync + 'static) {
     let mut counted = Counted::default();
     let model = Arc::new(model);
     for spawned_first in sides {
@@ -299,7 +308,7 @@ fn search(sides: &[bool], further: usize, model: impl Fn() + Send + Sync + 'stat
         builder.checkpoint_interval = 500;
         if builder.preemption_bound.is_none() {
             let deeper = usize::from(std::env::var_os("RTM_LOOM_DEEP").is_some());
-            builder.preemption_bound = Some(PREEMPTIONS + further + deeper);
+            builder.preemption_bound = Some((PREEMPTIONS + deeper).saturating_add_signed(further));
         }
         counted.bound = builder.preemption_bound.unwrap_or_default();
         SPAWNED_FIRST.set(*spawned_first);

@@ -63,9 +63,52 @@ pub fn grace_period() {
     });
 }
 
+/// A grace period that began before the garbage was unlinked does not serve it, though another thread
+/// began it, a third one unlinked, and the one that seals has heard of neither but by what it takes.
+pub fn grace_period_too_early() {
+    explore_once(|| {
+        let ledger = Ledger::default();
+        let shared = Shared::new(ledger.canary(1));
+        let list = Arc::new(AtomicPtr::new(ptr::null_mut()));
+        let (sealer, reader) = (shared.domain.join(), shared.domain.join());
+        let reading = {
+            let shared = shared.clone();
+            spawn(move || {
+                reader.retire(Box::new(()));
+                // So that it may be over although we are inside.
+                reader.help();
+                let section = reader.enter(&shared.domain);
+                shared.read();
+                drop(section);
+                reader
+            })
+        };
+        let unlinking = {
+            let (shared, list) = (shared.clone(), list.clone());
+            spawn(move || {
+                list.swap(Box::into_raw(shared.unlink()), Release);
+            })
+        };
+        let found = || {
+            let raw: *mut Canary = list.swap(ptr::null_mut(), Acquire);
+            // SAFETY: null, or from the box that the other thread unlinked, taken out once.
+            (!raw.is_null()).then(|| unsafe { Box::from_raw(raw) } as Box<dyn Send>)
+        };
+        sealer.retire_found(found);
+        sealer.nudge();
+        sealer.process();
+        unlinking.join().unwrap();
+        let _reader = reading.join().unwrap();
+        sealer.retire_found(found);
+        (0..2 * STEPS).for_each(|_| sealer.nudge());
+        sealer.process();
+        assert_eq!(ledger.drops(1), 1);
+    });
+}
+
 /// After a wait nobody is left who may have found what was unlinked before it.
 pub fn synchronize() {
-    explore(|| {
+    explore_once(|| {
         let ledger = Ledger::default();
         let shared = Shared::new(ledger.canary(1));
         let (writer, reader) = (shared.domain.join(), shared.domain.join());
@@ -76,7 +119,7 @@ pub fn synchronize() {
                 shared.read();
                 drop(section);
                 // May itself find that the grace period is over, and say so.
-                (0..2).for_each(|_| reader.nudge());
+                (0..2).for_each(|_| reader.help());
                 reader
             })
         };
@@ -104,7 +147,7 @@ pub fn synchronize_with_one_inside() {
                 thread::yield_now();
                 shared.read();
                 drop(section);
-                (0..2).for_each(|_| reader.nudge());
+                (0..2).for_each(|_| reader.help());
                 reader
             })
         };
@@ -334,7 +377,7 @@ pub fn two_members() {
 
 /// Garbage of a member that is gone is reclaimed by others.
 pub fn member_gone_with_garbage() {
-    explore(|| {
+    explore_once(|| {
         let ledger = Ledger::default();
         let slab = Arc::new(Slab::<Canary, One>::new());
         let (going, staying) = (slab.domain.join(), slab.domain.join());

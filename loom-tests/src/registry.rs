@@ -1,6 +1,6 @@
 //! Whole registries, through the public interface, with explicit participants.
 
-use crate::{Canary, Ledger, Paired, explore, spawn};
+use crate::{Canary, Ledger, Paired, explore, explore_shortly, spawn};
 use rtm_core::{
     AddressFamily, DropBy, EntityInfo, Handle, Limits, Participant, Refusal, Registry, Settings,
     TableKey,
@@ -198,7 +198,7 @@ pub fn flush_against_seal() {
 
 /// Two threads flush while a third one's batch is under way: neither returns early.
 pub fn flush_against_flush() {
-    explore(|| {
+    explore_shortly(|| {
         with(|registry| {
             let ledger = Ledger::default();
             let (one, other) = (registry.join().unwrap(), registry.join().unwrap());

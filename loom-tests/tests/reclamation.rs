@@ -3,6 +3,7 @@
 
 rtm_loom_tests::tests! { reclamation:
     grace_period
+    grace_period_too_early
     synchronize
     synchronize_with_one_inside
     phases

@@ -41,7 +41,7 @@
 //! user.
 //!
 //! *Orderings.* Publish releases information and payload to the lookup that acquires the word.
-//! Unpublishing acquires and releases, so that the thread that seals has seen it. The plain copy is
+//! Retiring releases the unpublishing, so that the thread that seals has seen it. The plain copy is
 //! a sequence lock over relaxed fields: the writer's release fence stands between the new generation
 //! and the new information, the reader's acquire fence between information and second look.
 //!
@@ -423,13 +423,12 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             }
             let dead = now.with_state(State::Dead).0 | if hold { HELD } else { 0 };
             if active(Mutant::UnpublishBlindly) {
-                word.store(dead, Ordering::Release);
+                word.store(dead, Ordering::Relaxed);
                 break;
             }
-            // Acquire: what holders did that have released is seen. Release: partner is `release`, whose
-            // caller finds the object dead after us.
-            let order = relaxed_if(Mutant::UnpublishRelaxed, Ordering::AcqRel);
-            match word.compare_exchange_weak(now.0, dead, order, Ordering::Relaxed) {
+            // Relaxed: `retire` releases this to whoever seals, and hands on what holders have released.
+            let relaxed = Ordering::Relaxed;
+            match word.compare_exchange_weak(now.0, dead, relaxed, relaxed) {
                 Ok(_) => break,
                 Err(seen) => now = Word(seen),
             }

@@ -24,6 +24,8 @@ use crate::stack::{Chain, Stack};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, bump};
 
 const NIL: u32 = u32::MAX;
+/// No retired slots.
+const NONE: u64 = NIL as u64;
 
 /// A member state with a place for this slab's lists.
 pub(crate) trait Sharded: Send + Sync + Sized + 'static {
@@ -53,7 +55,7 @@ impl<S> Default for Shard<S> {
             free_len: AtomicU32::new(0),
             fresh: AtomicU32::new(0),
             fresh_end: AtomicU32::new(0),
-            retired: [AtomicU64::new(0), AtomicU64::new(0)],
+            retired: [AtomicU64::new(NONE), AtomicU64::new(NONE)],
             spare: Stack::default(),
             kept: AtomicU64::new(0),
             let_go: AtomicU64::new(0),
@@ -115,6 +117,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// Fills the free list or the fresh range of a member that has neither.
     #[cold]
     fn find_slots<S: Sharded>(&self, local: &Local<S>) -> Result<(), Full> {
+        local.record().roomy.store(u64::MAX, Ordering::Relaxed);
         if !self.take_spare(local) {
             let shard = local.record().state.shard();
             let (first, end) = self.directory.add()?;
@@ -212,12 +215,12 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         local.seal(batch, || {
             let taken = if active(Mutant::SealWithoutSwap) {
                 let taken = list.load(Ordering::Acquire);
-                list.store(0, Ordering::Release);
+                list.store(NONE, Ordering::Release);
                 taken
             } else {
                 // Acquire: partner is the push in `retire`. Release: a flush that finds the list
                 // empty has seen that its taker was counted in (`reclamation`, phases).
-                list.swap(0, Ordering::AcqRel)
+                list.swap(NONE, Ordering::AcqRel)
             };
             let count = retired_len(taken);
             (count != 0).then_some(Garbage::Slots { head: taken as u32, count, deferred })
@@ -232,35 +235,30 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
                 self.seal_list(local, record, deferred)?;
             }
         }
-        #[cfg(not(rtm_loom))]
-        local.end_waiting()?;
         Ok(())
     }
 
     /// Processes the ripe batches of one record: drops payloads, frees slots for this member.
-    pub(crate) fn process_ripe<S: Sharded>(&self, local: &Local<S>, from: &Record<S>) -> bool {
-        let mut chain = from.ripe.take();
-        let mut any = false;
+    pub(crate) fn process_ripe<S: Sharded>(&self, local: &Local<S>, from: &Record<S>) {
+        let (mut ripe, due) = local.shared().take_ripe(&from.sealed);
+        if std::ptr::eq(local.record(), from) {
+            from.note_due(due);
+        }
         // A payload's drop that panics leaves the rest of the chain to be put back.
         struct PutBack<'a, S>(&'a mut Chain<Batch<S>>, &'a Record<S>);
         impl<S> Drop for PutBack<'_, S> {
             fn drop(&mut self) {
                 for batch in &mut *self.0 {
-                    self.1.ripe.push(batch);
+                    self.1.sealed.push(batch);
+                    self.1.note_due(0);
                 }
             }
         }
-        let rest = PutBack(&mut chain, from);
-        for mut batch in rest.0.by_ref() {
-            any = true;
-            if let Garbage::Slots { .. } = batch.garbage {
-                let mut drain = self.drain(local, batch);
-                while drain.drop_next() {}
-            } else {
-                local.shared().finish(&mut batch, 0);
-            }
+        let rest = PutBack(&mut ripe, from);
+        for batch in rest.0.by_ref() {
+            let mut drain = self.drain(local, batch);
+            while drain.drop_next() {}
         }
-        any
     }
 
     /// Begins to reclaim the slots of a ripe batch.
@@ -524,8 +522,12 @@ impl<F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drop for Drain<'_, F, T, C
         } else if let Garbage::Slots { deferred, .. } = batch.garbage {
             self.shared.note_processed(self.done);
             batch.garbage = Garbage::Slots { head: self.head, count: self.left, deferred };
-            let stack = if deferred { &self.shared.deferred } else { &self.record.ripe };
-            stack.push(batch);
+            if deferred {
+                self.shared.deferred.push(batch);
+            } else {
+                self.record.sealed.push(batch);
+                self.record.note_due(0);
+            }
         }
     }
 }

@@ -144,8 +144,8 @@ fn a_change_of_the_sources_is_noticed() {
     let weaken = |tree: &mut Tree| {
         edit(
             tree.file("reclamation.rs"),
-            ".over.fetch_add(1, Ordering::Release)",
-            ".over.fetch_add(1, Ordering::Relaxed)",
+            ".graces.over.store(grace, Ordering::Release)",
+            ".graces.over.store(grace, Ordering::Relaxed)",
         );
     };
     found(weaken, "there is no `reclamation.rs::note_over over Release`");
