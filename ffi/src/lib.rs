@@ -50,3 +50,15 @@ pub use reclaimer::*;
 pub use registration::*;
 pub use tuning::*;
 pub use types::*;
+
+/// Limits that nobody can set, as `docs/tuning.md` names them: for the test that compares.
+#[doc(hidden)]
+pub const FIXED_LIMITS: [(&str, u64); 4] = [
+    ("reader objects", 1 << tokens::PLACE_BITS),
+    ("event queues", 1 << tokens::PLACE_BITS),
+    ("methods of an entity", types::MAX_METHODS as u64),
+    (
+        "entities one after the other in one slot",
+        1 << <rtm_core::Standard as rtm_core::Config>::GENERATION_BITS,
+    ),
+];
