@@ -128,6 +128,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             if code.rundown.is_over(own.into()) {
                 break;
             }
+            let _noted = self.awaited.note(token);
             bell.wait(heard);
         }
         drop(wait);

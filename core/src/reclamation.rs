@@ -109,13 +109,13 @@ impl<S> Linked for Batch<S> {
 /// One member's place in the domain. `S` is what the layer above keeps per member.
 pub(crate) struct Record<S> {
     next: *const Record<S>,
-    owned: AtomicBool,
+    pub(crate) owned: AtomicBool,
     /// The owner went while a section was open.
     orphaned: AtomicBool,
     /// Sections open. Written by the owner only.
     depth: AtomicU32,
     /// The thread that is inside a section, else 0.
-    inside: AtomicUsize,
+    pub(crate) inside: AtomicUsize,
     /// The thread that runs drops for this member, else 0.
     dropping: AtomicUsize,
     /// Grace periods asked for (by the owner) and over (by the deferred functions).

@@ -24,6 +24,7 @@
 use crate::alloc::{OutOfMemory, try_box};
 use crate::code::{self, Bells, ClientCode, Code};
 use crate::courier;
+use crate::describe::Awaited;
 use crate::dispatch::{Audience, Herald, Joining, Listener, Paused};
 use crate::entity::{EntityFixed, EntityInfo, EntityPlain};
 use crate::error::{
@@ -89,6 +90,8 @@ pub struct Registry<T: Send + Sync, C: Config = Standard> {
     pub(crate) blocks: AtomicU32,
     /// Departures that end later.
     pub(crate) pending: AtomicU64,
+    /// Departures that wait for client code.
+    pub(crate) awaited: Awaited,
     pub(crate) herald: Arc<Herald>,
     /// Held while limits are replaced.
     pub(crate) setting: Mutex<()>,
@@ -122,6 +125,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             waits: Waits::default(),
             blocks: AtomicU32::new(0),
             pending: AtomicU64::new(0),
+            awaited: Awaited::default(),
             herald,
             limits: InForce::new(settings.limits),
             credits: Credits::new(settings.limits.entities),

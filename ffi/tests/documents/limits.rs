@@ -3,7 +3,7 @@
 use crate::{Texts, edit, pages, root};
 use rtm::*;
 use rtm_core::{Config, Limits, Standard, Threads};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The numbers of a text: `512`, `65,536`, `2^28`, `2^28 - 1`.
 fn numbers(text: &str) -> Vec<u64> {
@@ -116,6 +116,7 @@ fn limits() -> Vec<Limit> {
 }
 
 const LIMITS: &str = "| `RTMX_LIMITS` | Rust | default | most | who is refused beyond it |";
+const FIGURES: &str = "| `RTMX_STATISTICS` | in texts | what it says |";
 const FIXED: &str = "| fixed | number |";
 
 /// Numbers that stand in running text: the page, the words around the number, the number.
@@ -367,6 +368,27 @@ fn wrong_limits_are_found() {
         "have a table; 1,000 by default",
         "Limits::instances",
     );
+}
+
+/// The names of figures on the page are those in texts, and all are there.
+#[test]
+fn figures_have_the_names_of_the_page() {
+    let mut text = [0; 8192];
+    let mut size = text.len() as UINT;
+    // SAFETY: a buffer of that size.
+    let code = unsafe { RtmxFormatStatistics(RTMX_TEXT, text.as_mut_ptr(), &mut size) };
+    assert_eq!(code, NO_ERROR);
+    let text: Vec<u8> = text[..size as usize - 1].iter().map(|byte| *byte as u8).collect();
+    let text = String::from_utf8(text).expect("UTF-8");
+    let written: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    let pages = pages();
+    let rows = table(&pages["docs/tuning.md"], FIGURES);
+    let mut named: BTreeSet<&str> = rows.iter().flat_map(|row| row[1].split(", ")).collect();
+    named.extend(["`instances`", "`members`"]);
+    let named: BTreeSet<&str> = named.iter().map(|name| name.trim_matches('`')).collect();
+    assert_eq!(named, written);
+    let fields = size_of::<RTMX_STATISTICS>() / size_of::<ULONGLONG>();
+    assert_eq!(rows.iter().flat_map(|row| row[0].split(", ")).count(), fields);
 }
 
 #[test]
