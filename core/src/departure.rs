@@ -25,6 +25,7 @@ use crate::index::Sight;
 use crate::journal::Note;
 use crate::member::Member;
 use crate::mutant::{Mutant, active};
+use crate::probes;
 use crate::reclamation::Local;
 use crate::registry::Registry;
 use crate::rundown::Ended;
@@ -158,6 +159,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         // A hint, so that whoever has been told of the entity finds it described throughout.
         let told = table.audience.hint();
         let references = self.slab.unpublish(seen, told)?;
+        probes::deregister(self.slab.seal(token), seen.plain.info());
         let late = !active(Mutant::WithdrawWithoutLook);
         if active(Mutant::GivenUpBeforeTold) {
             let sight = table.index.sight(id);

@@ -156,6 +156,7 @@ mod limits;
 mod member;
 mod mutant;
 mod participant;
+mod probes;
 mod reclamation;
 mod registry;
 pub mod reserve;

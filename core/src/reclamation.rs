@@ -220,6 +220,7 @@ impl<S> Shared<S> {
     pub(crate) fn note_processed(&self, slots: u32) {
         self.backlog.fetch_sub(slots.into(), Ordering::Relaxed);
         self.reclaimed.fetch_add(slots.into(), Ordering::Relaxed);
+        crate::probes::reclaim(slots, &self.backlog);
     }
 
     /// Whether the calling thread is inside a section of any member.

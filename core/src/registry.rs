@@ -37,6 +37,7 @@ use crate::limits::{Credits, InForce, Limits};
 use crate::member::{self, Member};
 use crate::mutant::{Mutant, active};
 use crate::participant::{Flushing, Found, Guard, Participant, Registration};
+use crate::probes;
 use crate::reclamation::{Domain, Local};
 use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, bump, thread_token};
@@ -314,6 +315,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         if self.is_over(local, self.limits.backlog()) {
             self.collect_as(local);
             if self.is_over(local, self.limits.backlog()) {
+                probes::backpressure(info, self.limits.backlog());
                 return refuse(Refusal::Backlog, payload);
             }
         }
@@ -369,6 +371,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         };
         match inserted {
             Ok(()) => {
+                probes::register(self.slab.seal(token), info);
                 self.publish(local, table, reserved, info.id);
                 bump(&record.state.registered, 1);
                 Ok(self.slab.seal(token))
