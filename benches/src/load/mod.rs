@@ -13,6 +13,7 @@ mod layout;
 pub mod options;
 mod page;
 mod report;
+mod screen;
 mod via_c;
 mod via_rust;
 mod watch;
@@ -20,6 +21,7 @@ mod watch;
 use crate::input::{self, Origin};
 use layout::{Identity, KINDS, STALE_KEPT, Shared, TOLD_POOL, TOLD_QUEUE, Tally, Worker};
 use options::{Options, Via};
+use rtm_core::MemberFigures;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 use watch::{Watchdog, bar, resident, watch};
@@ -57,6 +59,8 @@ pub(crate) trait Drive: Sync {
     fn finish(&self, worker: &mut Worker, created: u64);
     /// Figures of this moment.
     fn figures(&self) -> Figures;
+    /// Those of each member; none if they cannot be had.
+    fn members(&self) -> Vec<MemberFigures>;
 }
 
 /// What the library says of itself.
@@ -336,12 +340,12 @@ fn run_threads(
 ) -> (f64, Vec<Moment>) {
     let begin = Instant::now();
     std::thread::scope(|scope| {
-        let mut views: Vec<&[AtomicU64; KINDS.len()]> = Vec::new();
+        let mut views: Vec<(Role, &[AtomicU64; KINDS.len()])> = Vec::new();
         let mut threads = Vec::new();
         for (role, worker) in running {
-            // SAFETY: the worker outlives the scope and changes these by atomic stores alone.
-            views.push(unsafe { &*std::ptr::from_ref(&worker.operations) });
             let role = *role;
+            // SAFETY: the worker outlives the scope and changes these by atomic stores alone.
+            views.push((role, unsafe { &*std::ptr::from_ref(&worker.operations) }));
             let thread = scope.spawn(move || drive.work(role, worker));
             if !matches!(role, Role::Host | Role::Loop) {
                 threads.push(thread);

@@ -34,6 +34,7 @@ usage: rtm-load [OPTIONS]
                     origin_as,ipv4_prefixes,ipv6_prefixes; may be given several times
                     (default: the Internet's 91,065 origin AS, built in)
   --seed N          for the random choices (default 1)
+  --watch           show what happens on the whole screen; a line a second where there is no terminal
   --json FILE       write the figures there too
   --report FILE     a page (HTML) of the run with charts
   --help            this text
@@ -95,6 +96,8 @@ pub struct Options {
     pub entities: Option<u32>,
     /// Seed of the random choices.
     pub seed: u64,
+    /// Whether the screen shows what happens.
+    pub watch: bool,
     /// How the library is reached.
     pub via: Via,
     /// Input files; none: the built-in one.
@@ -162,6 +165,7 @@ fn parse_inner(mut arguments: lexopt::Parser) -> Result<Asked, lexopt::Error> {
         journal: None,
         entities: None,
         seed: 1,
+        watch: false,
         via: Via::C,
         input: Vec::new(),
         json: None,
@@ -189,6 +193,7 @@ fn parse_inner(mut arguments: lexopt::Parser) -> Result<Asked, lexopt::Error> {
             Long("journal") => options.journal = Some(arguments.value()?.parse()?),
             Long("entities") => options.entities = Some(arguments.value()?.parse()?),
             Long("seed") => options.seed = arguments.value()?.parse()?,
+            Long("watch") => options.watch = true,
             Long("input") => options.input.push(arguments.value()?.into()),
             Long("json") => options.json = Some(arguments.value()?.into()),
             Long("report") => options.report = Some(PathBuf::from(arguments.value()?)),

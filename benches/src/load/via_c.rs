@@ -3,6 +3,7 @@
 use super::layout::{Shared, Worker};
 use super::{Drive, Figures, Role};
 use rtm::RTMX_STATISTICS;
+use rtm_core::MemberFigures;
 use std::ffi::{CStr, CString, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -240,6 +241,11 @@ macro_rules! drive {
 
             fn figures(&self) -> Figures {
                 $entry.figures()
+            }
+
+            /// Of the library that is linked in; the shared one does not say.
+            fn members(&self) -> Vec<MemberFigures> {
+                rtm::member_figures()
             }
         }
     };

@@ -4,16 +4,19 @@ use super::layout::{
     BATCH, DEREGISTER, ENUMERATE, HELD, INFO, INVOKE, KINDS, LOOKUP, RUNDOWN, STALE, Shared, Tally,
 };
 use super::options::Options;
-use super::{Drive, Figures, Moment, RATES};
-use indicatif::{ProgressBar, ProgressStyle};
+use super::screen::{self, Frame, Screen};
+use super::{Drive, Figures, Moment, RATES, Role};
+use crate::page::grouped;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a run may take to end that has failed.
 const PATIENCE_WHEN_WRONG: Duration = Duration::from_secs(5);
-/// How often a figure is printed where there is no terminal.
+/// How often a figure is printed where there is no terminal, and if it is to be watched all the same.
 const LINE: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn bar(length: u64, style: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);
@@ -74,6 +77,7 @@ impl Watchdog {
             if late {
                 let hangs =
                     || format!("after {} s it was not so that {what}", self.patience.as_secs());
+                screen::leave();
                 println!("VIOLATION: {}", violation.unwrap_or_else(hangs));
                 std::process::exit(1);
             }
@@ -102,23 +106,26 @@ pub(super) fn watch(
     drive: &dyn Drive,
     shared: &Shared,
     options: &Options,
-    views: &[&[AtomicU64; KINDS.len()]],
+    views: &[(Role, &[AtomicU64; KINDS.len()])],
     tallies: &[Tally],
     begin: Instant,
 ) -> Vec<Moment> {
     let end = Duration::from_secs_f64(options.seconds);
+    let mut screen = if options.watch { Screen::open() } else { None };
     let bar = bar(end.as_millis() as u64, "[{bar:30}] {msg}");
-    let sum = |kinds: &[usize]| -> u64 {
-        let of = |view: &&[AtomicU64; KINDS.len()]| -> u64 {
-            kinds.iter().map(|kind| view[*kind].load(Ordering::Relaxed)).sum()
-        };
-        views.iter().map(of).sum()
+    if options.watch {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let (step, line) = if options.watch { (250, SECOND) } else { (200, LINE) };
+    let count = |view: &[AtomicU64; KINDS.len()], kinds: &[usize]| -> u64 {
+        kinds.iter().map(|kind| view[*kind].load(Ordering::Relaxed)).sum()
     };
+    let sum = |kinds: &[usize]| views.iter().map(|(_, view)| count(view, kinds)).sum();
     let mut moments = Vec::new();
     let mut before = (begin, [0; RATES.len()]);
-    let mut next_line = LINE;
+    let mut next_line = line;
     while begin.elapsed() < end && shared.stop.load(Ordering::Relaxed) == 0 {
-        std::thread::sleep(Duration::from_millis(200).min(end.saturating_sub(begin.elapsed())));
+        std::thread::sleep(Duration::from_millis(step).min(end.saturating_sub(begin.elapsed())));
         let counts = [
             sum(&[LOOKUP, HELD, BATCH, INFO, STALE]),
             sum(&[DEREGISTER, RUNDOWN]),
@@ -130,7 +137,8 @@ pub(super) fn watch(
         let passed = now.0.duration_since(before.0).as_secs_f64().max(1e-9);
         let rates =
             std::array::from_fn(|kind| (now.1[kind] - before.1[kind]) as f64 / passed / 1e6);
-        let Figures { retired, bytes, .. } = drive.figures();
+        let figures = drive.figures();
+        let Figures { retired, bytes, .. } = figures;
         let seconds = begin.elapsed().as_secs_f64();
         let moment = Moment { seconds, rates, retired, bytes, resident: resident() };
         bar.set_position(begin.elapsed().as_millis() as u64);
@@ -139,8 +147,26 @@ pub(super) fn watch(
             "{seconds:>4.0} s  M/s: {lookups:6.1} lookups  {registrations:5.2} re-registrations  \
              {listed:5.1} listed  {events:5.2} events  {invocations:5.2} invocations  backlog {retired}",
         );
-        if bar.is_hidden() && begin.elapsed() >= next_line && next_line < end {
-            next_line += LINE;
+        if let Some(screen) = &mut screen {
+            let all: Vec<usize> = (0..KINDS.len()).collect();
+            screen.draw(Frame {
+                title: format!(
+                    "rtm-load: {} entities via {}",
+                    grouped(shared.entities.into()),
+                    options.via.name()
+                ),
+                seconds,
+                of: options.seconds,
+                rates: rates.map(|millions| millions * 1e6),
+                totals: counts,
+                figures,
+                resident: moment.resident,
+                threads: views.iter().map(|(role, view)| (*role, count(view, &all))).collect(),
+                members: drive.members(),
+                violation: shared.violation(),
+            });
+        } else if bar.is_hidden() && begin.elapsed() >= next_line && next_line < end {
+            next_line += line;
             println!("{message}  {}", memory(bytes, moment.resident));
         }
         bar.set_message(message);
