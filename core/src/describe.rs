@@ -15,8 +15,13 @@ use crate::participant::Participant;
 use crate::registry::Registry;
 use crate::slab::{State, Tenant};
 use std::fmt;
+use std::sync::PoisonError;
+
+#[cfg(not(rtm_loom))]
+use crate::sync::Mutex;
 // Nothing that loom sees happens while it is held.
-use std::sync::{Mutex, PoisonError};
+#[cfg(rtm_loom)]
+use std::sync::Mutex;
 
 /// Entities that are read under one pin.
 const BLOCK: usize = 32;
