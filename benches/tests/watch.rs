@@ -190,6 +190,11 @@ fn stopped_it_gives_the_terminal_back_for_the_time() {
         assert!(run.read());
     }
     run.is_restored();
+    // It gives the terminal back first, and stops then.
+    let mut status = 0;
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) }, pid);
+    assert!(libc::WIFSTOPPED(status), "{status:#x}");
     // SAFETY: as above.
     unsafe { libc::kill(pid, libc::SIGCONT) };
     run.until("re-registrations");
