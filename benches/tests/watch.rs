@@ -106,6 +106,14 @@ impl Run {
     }
 }
 
+/// A test that fails leaves nothing running.
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// The number behind these words.
 fn figure(text: &str, words: &str) -> u64 {
     let rest = text.split_once(words).unwrap_or_else(|| panic!("no {words}:\n{text}")).1;
