@@ -4,12 +4,13 @@ set -euo pipefail
 
 usage() {
     cat <<'END'
-ffi/install.sh [--prefix=DIR] [--libdir=DIR] [--build | --uninstall]
+ffi/install.sh [--prefix=DIR] [--libdir=DIR] [--features=LIST] [--build | --uninstall]
 
 Installs librtm.so and librtm.a, rtmv2.h and rtm.hpp, rtm.pc, a CMake package and man pages.
 
   --prefix=DIR   where to, absolute; /usr/local if not given
   --libdir=DIR   where the libraries go; PREFIX/lib if not given
+  --features=LIST  cargo features to build with: probes (docs/tuning.md)
   --build        only builds: what then installs needs no cargo (sudo ffi/install.sh)
   --uninstall    removes what was installed with this prefix and libdir
   DESTDIR        (environment) goes before each path that is written, and into no file
@@ -18,11 +19,12 @@ Needs Rust and a C compiler with GNU binutils to build.
 END
 }
 
-prefix=/usr/local libdir= what=install
+prefix=/usr/local libdir= features= what=install
 for argument in "$@"; do
     case $argument in
         --prefix=/*) prefix=${argument#*=} ;;
         --libdir=/*) libdir=${argument#*=} ;;
+        --features=*) features=${argument#*=} ;;
         --build) what=build ;;
         --uninstall) what=uninstall ;;
         --help) usage; exit ;;
@@ -81,7 +83,7 @@ native=$(sed '/^#/d; s/^/-l/' $package/native-libraries | tr '\n' ' ')
 native=${native% }
 
 build() {
-    cargo build --release --locked -p rtm-ffi
+    cargo build --release --locked -p rtm-ffi ${features:+--features "$features"}
     local archive=$target/release/librtm.a
     mkdir -p "$stage/man"
     if [ "$stage/built" -nt "$archive" ] && [ "$stage/built" -nt Cargo.lock ] &&

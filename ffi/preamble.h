@@ -81,11 +81,11 @@
  * WHEN MEMORY RUNS OUT
  *   A call that needs memory and finds none answers ERROR_NOT_ENOUGH_MEMORY (ERROR_NO_SYSTEM_RESOURCES if it
  *   is a thread that cannot be started) and has changed nothing. Never for memory fail: RtmDeregisterEntity,
- *   RtmxDeregisterEntityLater, RtmReleaseEntities, leaving, deleting, and the end of a thread. In a thread's
- *   first call the first three then use one of two memberships that the first registration has put by; while
- *   both are in use they wait for one. What departs while there is no memory is cleaned up when there is some
- *   again. Not ours: the C library ends the process if there is no memory for the thread-local data of a library
- *   that was loaded by dlopen, at a thread's first access.
+ *   RtmxDeregisterEntityLater, RtmReleaseEntities, RtmxFormatEntities, RtmxFormatStatistics, leaving, deleting, and
+ *   the end of a thread. In a thread's first call the first four then use one of two memberships that the first
+ *   registration has put by; while both are in use they wait for one. What departs while there is no memory is
+ *   cleaned up when there is some again. Not ours: the C library ends the process if there is no memory for the
+ *   thread-local data of a library that was loaded by dlopen, at a thread's first access.
  *
  * UNLOADING A CLIENT
  *   RtmDeregisterEntity(h)    returns when none of the entity's callbacks and methods runs or ever will
@@ -208,6 +208,11 @@ typedef char RTM_CHECK_HANDLE[sizeof(HANDLE) == 8 ? 1 : -1];
 #define DEST_TYPE 1
 #define ROUTE_TYPE 2
 #define NEXTHOP_TYPE 3
+
+/* RtmxFormatStatistics, RtmxFormatEntities. */
+#define RTMX_TEXT 0
+#define RTMX_JSON 1
+#define RTMX_PROMETHEUS 2
 
 #ifdef __cplusplus
 extern "C" {

@@ -33,6 +33,8 @@
 
 #include "rtm/entity.hpp"
 
+#include <string_view>
+
 namespace rtm {
 
 inline std::error_code synchronize() { return to_error(RtmxSynchronize()); }
@@ -44,6 +46,31 @@ inline result<RTMX_STATISTICS> statistics() noexcept
     RTMX_STATISTICS now;
     const DWORD code = RtmxGetStatistics(&now, sizeof now);
     return code == NO_ERROR ? result<RTMX_STATISTICS>(now) : to_error(code);
+}
+
+enum class format : UINT { text = RTMX_TEXT, json = RTMX_JSON, prometheus = RTMX_PROMETHEUS };
+
+/* As RtmxFormatStatistics, in the room that is given: insufficient_buffer if it is too small (8,192 are enough). */
+inline result<std::string_view> format_statistics(format as, span<char> room) noexcept
+{
+    UINT size = static_cast<UINT>(room.size());
+    const DWORD code = RtmxFormatStatistics(static_cast<UINT>(as), room.data(), &size);
+    return code == NO_ERROR ? result<std::string_view>(std::string_view(room.data(), size - 1)) : to_error(code);
+}
+
+/* As RtmxFormatEntities: calls show(std::string_view) with some lines at a time, until all have been shown. */
+template <class F>
+std::error_code format_entities(format as, F &&show)
+{
+    char room[4096];
+    ULONGLONG position = 0;
+    do {
+        UINT size = sizeof room;
+        const DWORD code = RtmxFormatEntities(static_cast<UINT>(as), &position, room, &size);
+        if (code != NO_ERROR) return to_error(code);
+        if (size > 1) show(std::string_view(room, size - 1));
+    } while (position != 0);
+    return {};
 }
 
 inline result<RTMX_LIMITS> limits() noexcept

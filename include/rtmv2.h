@@ -81,11 +81,11 @@
  * WHEN MEMORY RUNS OUT
  *   A call that needs memory and finds none answers ERROR_NOT_ENOUGH_MEMORY (ERROR_NO_SYSTEM_RESOURCES if it
  *   is a thread that cannot be started) and has changed nothing. Never for memory fail: RtmDeregisterEntity,
- *   RtmxDeregisterEntityLater, RtmReleaseEntities, leaving, deleting, and the end of a thread. In a thread's
- *   first call the first three then use one of two memberships that the first registration has put by; while
- *   both are in use they wait for one. What departs while there is no memory is cleaned up when there is some
- *   again. Not ours: the C library ends the process if there is no memory for the thread-local data of a library
- *   that was loaded by dlopen, at a thread's first access.
+ *   RtmxDeregisterEntityLater, RtmReleaseEntities, RtmxFormatEntities, RtmxFormatStatistics, leaving, deleting, and
+ *   the end of a thread. In a thread's first call the first four then use one of two memberships that the first
+ *   registration has put by; while both are in use they wait for one. What departs while there is no memory is
+ *   cleaned up when there is some again. Not ours: the C library ends the process if there is no memory for the
+ *   thread-local data of a library that was loaded by dlopen, at a thread's first access.
  *
  * UNLOADING A CLIENT
  *   RtmDeregisterEntity(h)    returns when none of the entity's callbacks and methods runs or ever will
@@ -208,6 +208,11 @@ typedef char RTM_CHECK_HANDLE[sizeof(HANDLE) == 8 ? 1 : -1];
 #define DEST_TYPE 1
 #define ROUTE_TYPE 2
 #define NEXTHOP_TYPE 3
+
+/* RtmxFormatStatistics, RtmxFormatEntities. */
+#define RTMX_TEXT 0
+#define RTMX_JSON 1
+#define RTMX_PROMETHEUS 2
 
 #ifdef __cplusplus
 extern "C" {
@@ -990,6 +995,71 @@ RTM_API const char *RtmxErrorText(DWORD Code);
  */
 RTM_API DWORD RtmxSetLogFunction(RTMX_LOG LogFunction,
                                  PVOID Context);
+
+/*
+ * Writes the figures of RtmxGetStatistics, and some more, as a text.
+ *
+ * @param Format  in: RTMX_TEXT: a line for each figure, its name and its value; RTMX_JSON: one object in one
+ *   line; RTMX_PROMETHEUS: what Prometheus scrapes (text format 0.0.4, Content-Type text/plain;
+ *   version=0.0.4): each figure with its help and its type, names beginning with rtm_, those of counters ending
+ *   with _total.
+ * @param Buffer  out: the text, with a NUL behind it. May be NULL if Size leads to 0.
+ * @param Size    in: bytes of Buffer; out: bytes of the text with its NUL, also if they do not fit. Required.
+ *
+ * @return NO_ERROR;
+ *   ERROR_INSUFFICIENT_BUFFER the text does not fit: Size says how many bytes it needs, Buffer is untouched.
+ *   Figures change meanwhile: give some bytes more. 8,192 are enough for every format of this version;
+ *   ERROR_NOT_SUPPORTED no such format;
+ *   ERROR_INVALID_PARAMETER Size NULL or misaligned, or Buffer NULL with a size above 0.
+ *
+ * Each figure is exact for itself; they are read one after the other. Any thread. Walks all threads' records
+ * and all tables; blocks shortly. Allocates nothing.
+ */
+RTM_API DWORD RtmxFormatStatistics(UINT Format,
+                                   char *Buffer,
+                                   PUINT Size);
+
+/*
+ * Describes all entities of all tables, a part at each call, for people and programs that want to know what is
+ * going on: registered ones, and departed ones of which something is left.
+ *
+ * One line for each entity. As RTMX_TEXT, words name=value between spaces:
+ *
+ *   handle=0x... table=INSTANCE/inet|inet6 id=0x... state=registered|departing|referenced references=N
+ *
+ * departing: deregistered and not cleaned up; its code runs, or a read section might have its context, or the
+ * cleanup is still due. referenced: cleaned up, and described to holders of references. Then, as it
+ * applies: untold, a listener has not been told that it has gone; methods=open|blocked, and
+ * invocations=N, the calls inside its methods; lag=N, events that its callback has not consumed, and
+ * told=now|no, whether a thread is at its callback; running=N, how many run its code in all, or running=? for one
+ * that departs and that no RtmDeregisterEntity waits for; awaited, one does. As RTMX_JSON, the same as an object,
+ * handle and id in strings; its members say the rest by true and false. More words and members may come.
+ *
+ * @param Format    in: RTMX_TEXT or RTMX_JSON.
+ * @param Position  in: 0 for the first part, then what the call before left there; out: where the next part
+ *   begins, 0 if this was the last. Required.
+ * @param Buffer    out: as many whole lines as fit, each with its end, and a NUL; an empty text if there are
+ *   none. May be NULL if Size leads to 0.
+ * @param Size      in: bytes of Buffer; out: bytes of the text with its NUL. Required.
+ *
+ * @return NO_ERROR;
+ *   ERROR_INSUFFICIENT_BUFFER not even the next line fits: Size says how many bytes it needs, all else is
+ *   untouched. 512 are enough for every line of this version;
+ *   ERROR_NOT_SUPPORTED no such format, or one that does not describe entities;
+ *   ERROR_INVALID_PARAMETER Position or Size NULL or misaligned, or Buffer NULL with a size above 0.
+ *
+ * An entity that is there from the first part to the last is shown exactly once, others at most once. A line is
+ * of one moment, its figures of methods and events of several, and all lines together of none. The library
+ * keeps nothing between two calls: they may be of different threads, and need not go on to the end.
+ *
+ * Any thread; allowed everywhere that a look-up is. Lock-free, but for locks that are held shortly; keeps nobody
+ * from registering or deregistering. Allocates only in a thread's first call, but needs no memory: see WHEN
+ * MEMORY RUNS OUT.
+ */
+RTM_API DWORD RtmxFormatEntities(UINT Format,
+                                 ULONGLONG *Position,
+                                 char *Buffer,
+                                 PUINT Size);
 
 
 #ifdef __cplusplus

@@ -93,6 +93,11 @@ impl Code {
         locked(&self.joining).take()
     }
 
+    /// Whether the listener has begun to join its audience, or there is none.
+    pub(crate) fn has_joined(&self) -> bool {
+        locked(&self.joining).is_none()
+    }
+
     pub(crate) fn take_carrier(&self) -> Option<Box<Batch<Member>>> {
         locked(&self.carrier).take()
     }

@@ -25,6 +25,7 @@ use crate::index::Sight;
 use crate::journal::Note;
 use crate::member::Member;
 use crate::mutant::{Mutant, active};
+use crate::probes;
 use crate::reclamation::Local;
 use crate::registry::Registry;
 use crate::rundown::Ended;
@@ -128,6 +129,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             if code.rundown.is_over(own.into()) {
                 break;
             }
+            let _noted = self.awaited.note(token);
             bell.wait(heard);
         }
         drop(wait);
@@ -157,6 +159,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         // A hint, so that whoever has been told of the entity finds it described throughout.
         let told = table.audience.hint();
         let references = self.slab.unpublish(seen, told)?;
+        probes::deregister(self.slab.seal(token), seen.plain.info());
         let late = !active(Mutant::WithdrawWithoutLook);
         if active(Mutant::GivenUpBeforeTold) {
             let sight = table.index.sight(id);

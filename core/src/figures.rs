@@ -8,7 +8,7 @@ use crate::member::Member;
 use crate::reclamation::Local;
 use crate::registry::Registry;
 use crate::slab::Sharded;
-use crate::statistics::Statistics;
+use crate::statistics::{MemberFigures, Statistics};
 use crate::sync::Ordering;
 use crate::table::Profile;
 use std::sync::PoisonError;
@@ -100,6 +100,22 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         // One member's part may be negative, and their sum for a moment too.
         counts.referenced = if referenced >> 63 == 0 { referenced } else { 0 };
         counts
+    }
+
+    /// The figures of each member: the one that was added last first. Lock-free; each figure is one of this moment.
+    pub fn member_figures(&self) -> impl Iterator<Item = MemberFigures> {
+        self.domain.shared().records().map(|record| {
+            let (state, inside) = (&record.state, record.inside.load(Ordering::Relaxed));
+            MemberFigures {
+                in_use: record.owned.load(Ordering::Relaxed),
+                inside: (inside != 0).then_some(inside),
+                registered: state.registered.load(Ordering::Relaxed),
+                deregistered: state.deregistered.load(Ordering::Relaxed),
+                free: state.shard().at_hand(),
+                retired: state.shard().unsealed(),
+                events: state.events.load(Ordering::Relaxed),
+            }
+        })
     }
 
     /// Whether a table has been created for this key.

@@ -140,6 +140,7 @@ mod alloc;
 mod code;
 mod courier;
 mod departure;
+mod describe;
 mod dispatch;
 #[cfg(not(rtm_loom))]
 mod dispatcher;
@@ -155,6 +156,7 @@ mod limits;
 mod member;
 mod mutant;
 mod participant;
+mod probes;
 mod reclamation;
 mod registry;
 pub mod reserve;
@@ -173,6 +175,7 @@ mod waits;
 pub use alloc::OutOfMemory;
 pub use code::ClientCode;
 pub use courier::{Courier, Delivery, Event};
+pub use describe::{Activity, Description, Descriptions, Stage};
 #[cfg(not(rtm_loom))]
 pub use dispatcher::{Dispatcher, StartError, Threads};
 pub use entity::{AddressFamily, EntityInfo, TableKey};
@@ -186,7 +189,7 @@ pub use invoke::Invocation;
 pub use limits::Limits;
 pub use participant::{Departed, Entity, Flushing, Found, Guard, Participant, Registration};
 pub use registry::{DropBy, Registry, Settings};
-pub use statistics::Statistics;
+pub use statistics::{Figure, FigureKind, Format, MemberFigures, Statistics};
 pub use table::Profile;
 
 #[cfg(rtm_loom)]

@@ -124,13 +124,13 @@ impl<S> Linked for Batch<S> {
 /// One member's place in the domain. `S` is what the layer above keeps per member.
 pub(crate) struct Record<S> {
     next: *const Record<S>,
-    owned: AtomicBool,
+    pub(crate) owned: AtomicBool,
     /// The owner went while a section was open.
     orphaned: AtomicBool,
     /// Sections open. Written by the owner only.
     depth: AtomicU32,
     /// The thread that is inside a section, else 0.
-    inside: AtomicUsize,
+    pub(crate) inside: AtomicUsize,
     /// The thread that runs drops for this member, else 0.
     dropping: AtomicUsize,
     /// Batches sealed here.
@@ -293,6 +293,7 @@ impl<S> Shared<S> {
     pub(crate) fn note_processed(&self, slots: u32) {
         self.accounts.backlog.fetch_sub(slots.into(), Ordering::Relaxed);
         self.accounts.reclaimed.fetch_add(slots.into(), Ordering::Relaxed);
+        crate::probes::reclaim(slots, &self.accounts.backlog);
     }
 
     /// Whether the calling thread is inside a section of any member.

@@ -24,6 +24,7 @@
 use crate::alloc::{OutOfMemory, try_box};
 use crate::code::{self, Bells, ClientCode, Code};
 use crate::courier;
+use crate::describe::Awaited;
 use crate::dispatch::{Audience, Herald, Joining, Listener, Paused};
 use crate::entity::{EntityFixed, EntityInfo, EntityPlain};
 use crate::error::{
@@ -36,6 +37,7 @@ use crate::limits::{Credits, InForce, Limits};
 use crate::member::{self, Member};
 use crate::mutant::{Mutant, active};
 use crate::participant::{Flushing, Found, Guard, Participant, Registration};
+use crate::probes;
 use crate::reclamation::{Domain, Local};
 use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, bump, thread_token};
@@ -89,6 +91,8 @@ pub struct Registry<T: Send + Sync, C: Config = Standard> {
     pub(crate) blocks: AtomicU32,
     /// Departures that end later.
     pub(crate) pending: AtomicU64,
+    /// Departures that wait for client code.
+    pub(crate) awaited: Awaited,
     pub(crate) herald: Arc<Herald>,
     /// Held while limits are replaced.
     pub(crate) setting: Mutex<()>,
@@ -122,6 +126,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             waits: Waits::default(),
             blocks: AtomicU32::new(0),
             pending: AtomicU64::new(0),
+            awaited: Awaited::default(),
             herald,
             limits: InForce::new(settings.limits),
             credits: Credits::new(settings.limits.entities),
@@ -309,6 +314,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
         let backlog = self.limits.backlog();
         if record.roomy.load(Ordering::Relaxed) != backlog && !self.finds_room(local, backlog) {
+            probes::backpressure(info, backlog);
             return refuse(Refusal::Backlog, payload);
         }
         let (packed, again) = (info.table.packed(), &record.state.table);
@@ -363,6 +369,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         };
         match inserted {
             Ok(()) => {
+                probes::register(self.slab.seal(token), info);
                 self.publish(local, table, reserved, info.id);
                 bump(&record.state.registered, 1);
                 Ok(self.slab.seal(token))

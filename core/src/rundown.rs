@@ -198,6 +198,11 @@ impl Rundown {
         self.stripes.iter().all(|stripe| stripe.load(order) & COUNT == 0)
     }
 
+    /// How many are inside the methods, stripe by stripe.
+    pub(crate) fn inside(&self) -> u64 {
+        self.stripes.iter().map(|stripe| stripe.load(Ordering::Relaxed) & COUNT).sum()
+    }
+
     /// Whether [`enter`](Rundown::enter) would refuse for being blocked.
     pub(crate) fn is_blocked(&self, number: usize) -> bool {
         // Acquire: partner is `block`.

@@ -21,6 +21,7 @@ mod client;
 mod entities;
 mod events;
 mod fork;
+mod formats;
 mod manager;
 mod methods;
 mod pool;
@@ -44,9 +45,28 @@ mod types;
 pub use boundary::inject_panic;
 pub use entities::*;
 pub use events::*;
+pub use formats::*;
 pub use methods::*;
 pub use reading::*;
 pub use reclaimer::*;
 pub use registration::*;
 pub use tuning::*;
 pub use types::*;
+
+/// The figures of each member of the process's registry: for `rtm-load`.
+#[doc(hidden)]
+pub fn member_figures() -> Vec<rtm_core::MemberFigures> {
+    manager::existing().map_or(Vec::new(), |manager| manager.registry.member_figures().collect())
+}
+
+/// Limits that nobody can set, as `docs/tuning.md` names them: for the test that compares.
+#[doc(hidden)]
+pub const FIXED_LIMITS: [(&str, u64); 4] = [
+    ("reader objects", 1 << tokens::PLACE_BITS),
+    ("event queues", 1 << tokens::PLACE_BITS),
+    ("methods of an entity", types::MAX_METHODS as u64),
+    (
+        "entities one after the other in one slot",
+        1 << <rtm_core::Standard as rtm_core::Config>::GENERATION_BITS,
+    ),
+];

@@ -54,6 +54,12 @@ impl Spares {
         Ok(())
     }
 
+    /// Whether an entity was ever registered, or nearly.
+    pub(crate) fn are_there(&self) -> bool {
+        // Acquire: as in `make`.
+        self.there.load(Ordering::Acquire)
+    }
+
     fn take(&'static self) -> Borrowed {
         loop {
             let taken = self.lock().iter_mut().find_map(Option::take);

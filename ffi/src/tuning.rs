@@ -4,6 +4,7 @@ use crate::boundary::{Outcome, call, required, set_log};
 use crate::manager::{self, Manager};
 use crate::thread;
 use crate::types::*;
+use rtm_core::Statistics;
 use std::ffi::{CStr, c_char};
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -28,32 +29,36 @@ pub unsafe extern "C" fn RtmxGetStatistics(Statistics: PRTMX_STATISTICS, Size: U
         let figures = match manager::existing() {
             None => RTMX_STATISTICS::default(),
             Some(manager) => {
-                let now = thread::record(manager)?.section.participant().statistics();
-                RTMX_STATISTICS {
-                    Live: now.live,
-                    Referenced: now.referenced,
-                    Retired: now.retired,
-                    RetiredPeak: now.retired_peak,
-                    Reclaimed: now.reclaimed,
-                    Registered: now.registered,
-                    Deregistered: now.deregistered,
-                    ExhaustedSlots: now.exhausted_slots,
-                    Chunks: now.chunks,
-                    Bytes: now.bytes,
-                    IndexBytes: now.index_bytes,
-                    Tables: now.tables,
-                    Inside: now.inside,
-                    Events: now.events,
-                    EventsMissed: now.missed,
-                    Listeners: now.listeners,
-                    EventThreads: manager.pool.threads().into(),
-                    EventQueues: manager.queues.number(),
-                }
+                figures(manager, thread::record(manager)?.section.participant().statistics())
             }
         };
         // SAFETY: checked above; the caller says how large its structure is.
         unsafe { copy_sized(&figures, Statistics, Size) }
     })
+}
+
+/// Core's figures with those of this library's.
+pub(crate) fn figures(manager: &Manager, now: Statistics) -> RTMX_STATISTICS {
+    RTMX_STATISTICS {
+        Live: now.live,
+        Referenced: now.referenced,
+        Retired: now.retired,
+        RetiredPeak: now.retired_peak,
+        Reclaimed: now.reclaimed,
+        Registered: now.registered,
+        Deregistered: now.deregistered,
+        ExhaustedSlots: now.exhausted_slots,
+        Chunks: now.chunks,
+        Bytes: now.bytes,
+        IndexBytes: now.index_bytes,
+        Tables: now.tables,
+        Inside: now.inside,
+        Events: now.events,
+        EventsMissed: now.missed,
+        Listeners: now.listeners,
+        EventThreads: manager.pool.threads().into(),
+        EventQueues: manager.queues.number(),
+    }
 }
 
 /// Copies the limits in force.

@@ -227,6 +227,13 @@ pub const RTM_RESUME_METHODS: DWORD = 0;
 /// `RtmBlockMethods`: holds invokers back.
 pub const RTM_BLOCK_METHODS: DWORD = 1;
 
+/// A line of text for each.
+pub const RTMX_TEXT: UINT = 0;
+/// JSON.
+pub const RTMX_JSON: UINT = 1;
+/// Prometheus' text exposition.
+pub const RTMX_PROMETHEUS: UINT = 2;
+
 /// Done.
 pub const NO_ERROR: DWORD = 0;
 /// Not used by this library, which reads no configuration file.

@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// One for each subject.
-const PROGRAMS: [&str; 20] = [
+const PROGRAMS: [&str; 21] = [
     "layout",
     "registration",
     "queries",
+    "formats",
     "sections",
     "cleanup",
     "misuse",
@@ -484,8 +485,9 @@ fn races() -> Option<&'static Races> {
 /// Not `registration`, which does without address space, `process`, whose children are copies of one thread,
 /// `shutdown`, which counts threads and memory, `lost_reclaimer` and `forking_client`, whose threads end in late
 /// destructors or are forked, and those about linking and loading.
-const FOR_RACES: [&str; 11] = [
+const FOR_RACES: [&str; 12] = [
     "queries",
+    "formats",
     "sections",
     "cleanup",
     "misuse",
@@ -540,9 +542,10 @@ fn with_thread_sanitizer() {
 // --- Valgrind ---
 
 /// Those that valgrind says something about beyond the sanitizers: it looks into the library too.
-const UNDER_VALGRIND: [&str; 16] = [
+const UNDER_VALGRIND: [&str; 17] = [
     "registration",
     "queries",
+    "formats",
     "sections",
     "cleanup",
     "misuse",

@@ -597,6 +597,35 @@ fn exports() -> Vec<Export> {
             ),
         },
         Export {
+            name: "RtmxFormatStatistics",
+            with_nothing: (
+                || call!(RtmxFormatStatistics(0, null_mut(), null_mut())),
+                ERROR_INVALID_PARAMETER,
+            ),
+            handles: &[],
+            inside: true,
+            sample: (
+                |_| call!(RtmxFormatStatistics(RTMX_JSON, null_mut(), &mut 0)),
+                ERROR_INSUFFICIENT_BUFFER,
+            ),
+        },
+        Export {
+            name: "RtmxFormatEntities",
+            with_nothing: (
+                || call!(RtmxFormatEntities(0, null_mut(), null_mut(), null_mut())),
+                ERROR_INVALID_PARAMETER,
+            ),
+            handles: &[],
+            inside: true,
+            sample: (
+                |_| {
+                    let mut text = [0; 1024];
+                    call!(RtmxFormatEntities(RTMX_TEXT, &mut 0, text.as_mut_ptr(), &mut 1024))
+                },
+                NO_ERROR,
+            ),
+        },
+        Export {
             name: "RtmxGetVersion",
             with_nothing: (|| call!(RtmxGetVersion(null_mut(), null_mut(), null_mut())), NO_ERROR),
             handles: &[],

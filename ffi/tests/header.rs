@@ -25,6 +25,7 @@ fn generate() -> String {
         .with_src(ffi.join("src/reading.rs"))
         .with_src(ffi.join("src/reclaimer.rs"))
         .with_src(ffi.join("src/tuning.rs"))
+        .with_src(ffi.join("src/formats.rs"))
         .generate()
         .expect("cbindgen understands the sources")
         .write(&mut out);

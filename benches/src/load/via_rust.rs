@@ -12,7 +12,7 @@ use super::{Drive, Figures, Role};
 use listen::Listeners;
 use rtm_core::{
     ClientCode, DeregisterError, DropBy, Entity, EntityInfo, Guard, Handle, InvalidHandle, Limits,
-    Participant, Refusal, Registry, Settings,
+    MemberFigures, Participant, Refusal, Registry, Settings,
 };
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -354,6 +354,9 @@ impl Drive for Core {
             Role::Invoker => client::invoker(&self.registry, worker, shared),
             Role::Host => self.listeners().host(worker),
             Role::Loop => self.listeners().run_loop(worker),
+            Role::Holder | Role::Referrer | Role::Visitors | Role::Housekeeper => {
+                unreachable!("refused by the options")
+            }
         }
     }
 
@@ -404,5 +407,9 @@ impl Drive for Core {
             chunks: now.chunks,
             event_threads: self.listeners.get().map_or(0, Listeners::threads),
         }
+    }
+
+    fn members(&self) -> Vec<MemberFigures> {
+        self.registry.member_figures().collect()
     }
 }

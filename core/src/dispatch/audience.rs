@@ -184,6 +184,11 @@ impl Audience {
         self.log().map_or(0, |log| log.journal.footprint())
     }
 
+    /// Events entered from `cursor` on.
+    pub(super) fn behind(&self, cursor: u64) -> u64 {
+        self.log().map_or(0, |log| log.journal.tail().saturating_sub(cursor))
+    }
+
     /// Takes [`enlist`](Audience::enlist) back: the listener has not joined.
     pub(crate) fn undo_enlist(&self) {
         self.count.fetch_sub(1, Ordering::Relaxed);

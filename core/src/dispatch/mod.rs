@@ -174,6 +174,16 @@ impl Listener {
         self.cursor.store(to, relaxed_if(Mutant::CursorRelaxed, Ordering::Release));
     }
 
+    /// Whether a runner has it.
+    pub(crate) fn is_in_hand(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & RUNNING != 0
+    }
+
+    /// Events that it has not consumed.
+    pub(crate) fn lag(&self) -> u64 {
+        self.audience.behind(self.cursor())
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state.load(Ordering::Relaxed) & CLOSED != 0
     }

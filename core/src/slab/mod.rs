@@ -50,14 +50,16 @@
 
 mod attachments;
 mod directory;
+mod inspect;
 mod shard;
 mod span;
 mod word;
 
 pub(crate) use attachments::Attachments;
 pub(crate) use directory::{Fixed, Full};
+pub(crate) use inspect::Tenant;
 pub(crate) use shard::{Drain, Shard, Sharded};
-pub(crate) use word::MAX_REFERENCES;
+pub(crate) use word::{MAX_REFERENCES, State};
 
 use crate::alloc::{OutOfMemory, Zero};
 use crate::handle::{Cipher, Config, Handle, Kind, Sought, Token, mix};
@@ -69,7 +71,7 @@ use crate::sync::{
 };
 use directory::Directory;
 use std::mem::MaybeUninit;
-use word::{HELD, State, Word};
+use word::{HELD, Word};
 
 /// A slot beside its word.
 #[repr(C)]

@@ -74,6 +74,13 @@ impl<S> Shard<S> {
         self.retired.iter().map(|list| u64::from(retired_len(list.load(Ordering::Relaxed)))).sum()
     }
 
+    /// Slots that the owner may use next: of its free list and of its own chunk.
+    pub(crate) fn at_hand(&self) -> u64 {
+        let fresh = self.fresh_end.load(Ordering::Relaxed);
+        let fresh = fresh.saturating_sub(self.fresh.load(Ordering::Relaxed));
+        u64::from(self.free_len.load(Ordering::Relaxed)) + u64::from(fresh)
+    }
+
     /// Whether the owner would have to look for a slot elsewhere.
     #[inline]
     pub(crate) fn is_out_of_slots(&self) -> bool {

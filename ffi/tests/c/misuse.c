@@ -230,6 +230,7 @@ static void bad_pointers(void)
     RTM_ENTITY_HANDLE handle = as_handle(77);
     RTMX_STATISTICS before = statistics();
     UINT count = 1, major = 77;
+    ULONGLONG position = 77;
     void *found = &count;
     unsigned i;
 
@@ -276,6 +277,12 @@ static void bad_pointers(void)
     BAD_POINTERS(PRTMX_STATISTICS, RtmxGetStatistics(pointer, sizeof(RTMX_STATISTICS)));
     BAD_POINTERS(PRTMX_LIMITS, RtmxGetLimits(pointer, sizeof(RTMX_LIMITS)));
     BAD_POINTERS(const RTMX_LIMITS *, RtmxSetLimits(pointer, sizeof(RTMX_LIMITS)));
+    BAD_POINTERS(PUINT, RtmxFormatStatistics(RTMX_TEXT, NULL, pointer));
+    BAD_POINTERS(PUINT, RtmxFormatEntities(RTMX_TEXT, &position, NULL, pointer));
+    BAD_POINTERS(ULONGLONG *, RtmxFormatEntities(RTMX_TEXT, pointer, NULL, &count));
+    EQ(RtmxFormatStatistics(RTMX_TEXT, NULL, &count), ERROR_INVALID_PARAMETER);
+    EQ(RtmxFormatEntities(RTMX_TEXT, &position, NULL, &count), ERROR_INVALID_PARAMETER);
+    EQ(position, 77);
     EQ(RtmxGetStatistics(NULL, 0), ERROR_INVALID_PARAMETER);
     EQ(RtmxGetLimits(NULL, 0), ERROR_INVALID_PARAMETER);
     EQ(RtmxSetLimits(NULL, 0), ERROR_INVALID_PARAMETER);

@@ -59,6 +59,24 @@ static DWORD get_statistics(void)
     return RtmxGetStatistics(&now, sizeof now);
 }
 
+static DWORD format_statistics(void)
+{
+    char text[8192];
+    UINT size = sizeof text;
+    return RtmxFormatStatistics(RTMX_PROMETHEUS, text, &size);
+}
+
+static DWORD format_entities(void)
+{
+    char text[8192];
+    UINT size = sizeof text;
+    ULONGLONG position = 0;
+    DWORD code = RtmxFormatEntities(RTMX_TEXT, &position, text, &size);
+    EQ(position, 0);
+    CHECK(code != NO_ERROR || strstr(text, "methods=open") != NULL);
+    return code;
+}
+
 static DWORD register_plain(void)
 {
     return try_register(0, TEST_INET, 100, NULL, NULL, &got);
@@ -256,6 +274,8 @@ static const Case cases[] = {
     {"get limits", get_limits, nothing, 0},
     {"set limits", set_limits, nothing, 0},
     {"statistics", get_statistics, nothing, 0},
+    {"statistics as a text", format_statistics, nothing, 1},
+    {"entities as a text", format_entities, nothing, 1},
     {"register", register_plain, deregister, 0},
     {"register in a new table", register_in_new_table, deregister, 0},
     {"register with methods", register_with_methods, deregister, 0},

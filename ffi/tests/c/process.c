@@ -45,6 +45,7 @@ static int every_call_refused(void)
     int descriptor = 77;
     RTMX_STATISTICS figures;
     RTMX_LIMITS limits;
+    ULONGLONG position = 0;
     UINT number = 2;
     void *context = &context;
 
@@ -82,6 +83,8 @@ static int every_call_refused(void)
     STATE(RtmxFlush());
     STATE(RtmxShutdown());
     STATE(RtmxGetStatistics(&figures, sizeof figures));
+    STATE(RtmxFormatStatistics(RTMX_TEXT, NULL, &number));
+    STATE(RtmxFormatEntities(RTMX_TEXT, &position, NULL, &number));
     STATE(RtmxGetLimits(&limits, sizeof limits));
     STATE(RtmxSetLimits(&limits, sizeof limits));
     STATE(RtmxGetVersion(&number, NULL, NULL));

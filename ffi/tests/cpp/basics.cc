@@ -1,7 +1,10 @@
 /* Errors, results, spans, and what can be copied and moved. */
 #include "check.hpp"
 
+#include <algorithm>
 #include <array>
+#include <string>
+#include <string_view>
 #include <vector>
 #if __cplusplus >= 202002L
 #include <span>
@@ -97,6 +100,25 @@ static void limits_and_statistics()
     EQ(good(rtm::statistics()).Live, 0);
 }
 
+static void texts()
+{
+    std::array<char, 8192> room;
+    GOOD(rtm::flush());
+    const rtm::registration one = plain(1), two = plain(2);
+    const std::string_view json = good(rtm::format_statistics(rtm::format::json, room));
+    CHECK(json.substr(0, 10) == "{\"live\":2,");
+    EQ(json.back(), '\n');
+    const std::string_view scraped = good(rtm::format_statistics(rtm::format::prometheus, room));
+    CHECK(scraped.find("\nrtm_registered_total ") != scraped.npos);
+    BAD(rtm::format_statistics(rtm::format::text, {room.data(), 10}).error(), insufficient_buffer);
+
+    std::string lines;
+    GOOD(rtm::format_entities(rtm::format::text, [&](std::string_view some) { lines += some; }));
+    EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
+    CHECK(lines.find(" id=0x2 state=registered references=0\n") != lines.npos);
+    BAD(rtm::format_entities(rtm::format::prometheus, [](std::string_view) {}), not_supported);
+}
+
 int main()
 {
     CHECK(rtm::is_abi_of_header());
@@ -104,6 +126,7 @@ int main()
     results();
     spans();
     limits_and_statistics();
+    texts();
     GOOD(rtm::shutdown());
     return check_done("basics");
 }
