@@ -35,7 +35,8 @@ export -f cc c++
 
 # in_readme_words NAME NUMBER: in a copy of the examples.
 in_readme_words() {
-    cp -r "$examples" "$work/$1"
+    mkdir "$work/$1"
+    cp "$examples"/*.{c,h,cpp} "$examples/CMakeLists.txt" "$work/$1"
     cd "$work/$1"
     local code=0
     timeout 300 bash -ec "$(section "$2")" >"$work/$1.log" 2>&1 || code=$?
