@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Prints the licence notices of the crates that are linked into librtm, and says where those of Rust's standard
-# library are. Run in the workspace.
+# Prints the licence notices of the crates that are linked into librtm, or into the programs of another package of
+# this workspace, and says where those of Rust's standard library are: notices.sh [PACKAGE]. Run in the workspace.
 set -euo pipefail
+package=${1:-rtm-ffi}
 
 # name version -> folder, of all that cargo knows here: a crate's own manifest says who it is.
 declare -A folders
@@ -13,7 +14,7 @@ while read -r manifest; do
     folders[$who]=$(dirname "$manifest")
 done < <(cargo metadata --format-version 1 --locked | grep -o '"manifest_path":"[^"]*"' | cut -d'"' -f4)
 
-echo "librtm contains the following besides its own code, each under the licence named with it."
+echo "The following is linked in besides rtm's own code, each under the licence named with it."
 echo "Rust's standard library ($(rustc --version)) is under MIT or Apache-2.0; the notices of its parts are in"
 echo "COPYRIGHT-library.html beside this file."
 while IFS='|' read -r name version licence; do
@@ -29,5 +30,5 @@ while IFS='|' read -r name version licence; do
         printf '\n======== %s %s (%s): %s\n\n' "$name" "$version" "$licence" "$(basename "$notice")"
         cat "$notice"
     done
-done < <(cargo tree -p rtm-ffi --locked -e normal,no-proc-macro --prefix none --no-dedupe --format '{p}|{l}' |
+done < <(cargo tree -p "$package" --locked -e normal,no-proc-macro --prefix none --no-dedupe --format '{p}|{l}' |
     grep -v '^rtm-' | sed -E 's/^([^ ]+) ([^ |]+)[^|]*/\1|\2/' | LC_ALL=C sort -u)

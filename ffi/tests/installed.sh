@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The installed package, used as strangers use it: files, ABI, the C tests with every compiler and standard through
-# pkg-config and CMake, beside another Rust library, through bindgen and cffi. Installs into a folder of its own.
+# pkg-config and CMake, the examples, beside another Rust library, through bindgen and cffi. Installs into a folder of
+# its own.
 #
 #   ffi/tests/installed.sh [FOLDER]    FOLDER: where to build, emptied and kept; a temporary one if not given
 #
@@ -214,6 +215,11 @@ through_cmake() {
         { cat "$work/cmake/newer.log"; fail "find_package(rtm 0.2) failed otherwise"; }
 }
 
+examples() {
+    LD_LIBRARY_PATH=$prefix/lib CMAKE_PREFIX_PATH=$prefix ffi/tests/examples.sh "$work/examples"
+    cargo run --locked -q -p rtm-examples --bin backend
+}
+
 # --- Others' tools ---
 
 # Another rustc than ours: Debian's, or one of rustup's.
@@ -271,6 +277,7 @@ part pages_and_notices
 part abi
 part through_pkg_config
 part through_cmake
+part examples
 part beside_another_rust_library
 part through_bindgen
 part through_cffi

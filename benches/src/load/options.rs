@@ -29,7 +29,8 @@ usage: rtm-load [OPTIONS]
   --via WAY         c: C code over the C ABI, linked in (default)
                     so: the same C code over librtm.so
                     rust: the core, without the C ABI
-  --library FILE    the shared library for --via so (default: librtm.so beside this program)
+  --library FILE    the shared library for --via so (default: librtm.so beside this
+                    program, else the installed one)
   --input FILE      CSV with a header, plain or zstd: prefix,origin_as or
                     origin_as,ipv4_prefixes,ipv6_prefixes; may be given several times
                     (default: the Internet's 91,065 origin AS, built in)

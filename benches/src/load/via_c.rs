@@ -2,11 +2,11 @@
 
 use super::layout::{Shared, Worker};
 use super::{Drive, Figures, Role};
-use rtm::RTMX_STATISTICS;
+use rtm::{RTMX_ABI_NUMBER, RTMX_STATISTICS};
 use rtm_core::MemberFigures;
 use std::ffi::{CStr, CString, c_void};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One compilation of the C workers.
 struct Entry {
@@ -181,11 +181,7 @@ pub(super) struct Table;
 
 impl Table {
     pub(super) fn open(path: Option<&Path>) -> Result<Table, String> {
-        let beside = || {
-            let program = std::env::current_exe().ok()?;
-            Some(program.parent()?.join("librtm.so"))
-        };
-        let path = path.map(Path::to_owned).or_else(beside).ok_or("cannot find this program")?;
+        let path = path.map_or_else(default_library, Path::to_owned);
         let text = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
         // SAFETY: a path that ends with NUL; the library's constructors are Rust's.
         let library = unsafe { libc::dlopen(text.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
@@ -209,6 +205,15 @@ impl Table {
         unsafe { load_table_set(functions.as_ptr()) };
         Ok(Table)
     }
+}
+
+/// The one beside this program, where cargo puts it; else the installed one, which the loader finds.
+fn default_library() -> PathBuf {
+    let program = std::env::current_exe().ok();
+    let beside = program.map(|program| program.with_file_name("librtm.so"));
+    beside
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| format!("librtm.so.{RTMX_ABI_NUMBER}").into())
 }
 
 macro_rules! drive {
