@@ -6,7 +6,7 @@ fn main() {
     for (name, via_table) in [("rtm_load_direct", false), ("rtm_load_table", true)] {
         let mut build = cc::Build::new();
         build
-            .files(["c/load.c", "c/client.c", "c/listen.c"])
+            .files(["c/load.c", "c/client.c", "c/listen.c", "c/soak.c"])
             .include("../include")
             .std("c11")
             .opt_level(2)

@@ -24,7 +24,6 @@
 
 enum { LISTENER = 99, SENTINEL = 98 }; /* protocols, beside BGP */
 enum { SENTINELS = 200 };
-#define PATIENCE UINT64_C(20000000000) /* ns until an event is lost */
 
 enum kind { OPEN, LISTED, UP, DOWN };
 
@@ -276,8 +275,8 @@ static void await(struct load *load, uint32_t family, int came, uint64_t handle,
         while (listener->family == family && listener->handle != NULL && !is_violated(load) &&
                look(came ? &listener->arrived : &listener->gone) != handle &&
                missed(load) == before) {
-            if (now_ns() - begin > PATIENCE) {
-                violate(load, "listener %u was not told in 20 s that an entity had %s", n,
+            if (now_ns() - begin > load->patience_ns) {
+                violate(load, "listener %u was not told in time that an entity had %s", n,
                         came ? "come" : "gone");
             }
             sched_yield();

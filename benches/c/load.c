@@ -98,8 +98,7 @@ DWORD FN(register_range)(struct load_worker *worker, uint32_t first, uint32_t la
     return NO_ERROR;
 }
 
-/* Reads what a look-up has given and judges it. */
-static void judge(struct load *load, uint32_t entity, uint64_t handle, DWORD code, PVOID found) {
+void judge(struct load *load, uint32_t entity, uint64_t handle, DWORD code, PVOID found) {
     const struct context *context = found;
     if (code == ERROR_INVALID_HANDLE) {
         if (on_board(load, entity) == handle) {
@@ -253,8 +252,10 @@ static DWORD deregister_entity(struct load_worker *worker, uint32_t entity, RTM_
     if (callee && draw(worker) % 4 == 0) {
         block_callee(worker, entity, handle);
     }
+    /* It has nothing that could still run, so it is done at once. */
+    int later = !callee && draw(worker) % 16 == 0;
     uint64_t begin = now_ns();
-    DWORD code = RTM(RtmDeregisterEntity)(handle);
+    DWORD code = later ? RTM(RtmxDeregisterEntityLater)(handle) : RTM(RtmDeregisterEntity)(handle);
     while (callee && code == ERROR_POSSIBLE_DEADLOCK) {
         /* Somebody inside the callee waits, by way of others, for us to resume it. */
         struct context *context = (struct context *)(uintptr_t)load->contexts[entity];
@@ -272,65 +273,68 @@ static DWORD deregister_entity(struct load_worker *worker, uint32_t entity, RTM_
     return code;
 }
 
-/* Deregisters and re-registers random entities. */
-void FN(churner)(struct load_worker *worker) {
+void churn(struct load_worker *worker) {
     struct load *load = worker->load;
     RTM_REGN_PROFILE profile;
     RTM_ENTITY_HANDLE ignored;
     uint64_t begin;
-    while (!stopped(load)) {
-        /* Where callers are, rather what they call. */
-        int hot = callee_groups(load) != 0 && draw(worker) % 8 == 0;
-        uint32_t entity = hot ? draw_callee(worker, 1) : draw_below(worker, load->entities);
-        if (entity % load->permanent_stride < 2) {
-            continue;
-        }
-        uint64_t handle = __atomic_exchange_n(&load->handles[entity], 0, __ATOMIC_ACQ_REL);
-        if (handle == 0) {
-            continue;
-        }
-        DWORD code = deregister_entity(worker, entity, to_handle(handle));
-        if (code != NO_ERROR) {
-            violate(load, "deregistering entity %u: %s", entity, RTM(RtmxErrorText)(code));
-        }
-        if (RTM(RtmDeregisterEntity)(to_handle(handle)) != ERROR_INVALID_HANDLE) {
-            violate(load, "entity %u was deregistered twice", entity);
-        }
-        uint64_t place = __atomic_fetch_add(&load->stale_count, 1, __ATOMIC_RELAXED);
-        /* Later ones take random places, so that old ones stay for a long time. */
-        if (place > load->stale_mask) {
-            place = draw(worker);
-        }
-        place &= load->stale_mask;
-        __atomic_store_n(&load->stale[2 * place + 1], entity, __ATOMIC_RELAXED);
-        __atomic_store_n(&load->stale[2 * place], handle, __ATOMIC_RELEASE);
+    /* Where callers are, rather what they call. */
+    int hot = callee_groups(load) != 0 && draw(worker) % 8 == 0;
+    uint32_t entity = hot ? draw_callee(worker, 1) : draw_below(worker, load->entities);
+    if (entity % load->permanent_stride < 2) {
+        return;
+    }
+    uint64_t handle = __atomic_exchange_n(&load->handles[entity], 0, __ATOMIC_ACQ_REL);
+    if (handle == 0) {
+        return;
+    }
+    DWORD code = deregister_entity(worker, entity, to_handle(handle));
+    if (code != NO_ERROR) {
+        violate(load, "deregistering entity %u: %s", entity, RTM(RtmxErrorText)(code));
+    }
+    if (RTM(RtmDeregisterEntity)(to_handle(handle)) != ERROR_INVALID_HANDLE) {
+        violate(load, "entity %u was deregistered twice", entity);
+    }
+    uint64_t place = __atomic_fetch_add(&load->stale_count, 1, __ATOMIC_RELAXED);
+    /* Later ones take random places, so that old ones stay for a long time. */
+    if (place > load->stale_mask) {
+        place = draw(worker);
+    }
+    place &= load->stale_mask;
+    __atomic_store_n(&load->stale[2 * place + 1], entity, __ATOMIC_RELAXED);
+    __atomic_store_n(&load->stale[2 * place], handle, __ATOMIC_RELEASE);
 
-        for (;;) {
-            begin = now_ns();
-            code = register_entity(worker, entity);
-            if (code != ERROR_NO_SYSTEM_RESOURCES || stopped(load)) {
-                break;
-            }
-            worker->refused++;
-            sched_yield();
+    for (;;) {
+        begin = now_ns();
+        code = register_entity(worker, entity);
+        if (code != ERROR_NO_SYSTEM_RESOURCES || stopped(load)) {
+            break;
         }
+        worker->refused++;
+        sched_yield();
+    }
+    if (code == NO_ERROR) {
+        sample(worker, LOAD_REGISTER, now_ns() - begin);
+        count(worker, LOAD_REGISTER, 1);
+    } else if (code != ERROR_NO_SYSTEM_RESOURCES) {
+        violate(load, "registering entity %u again: %s", entity, RTM(RtmxErrorText)(code));
+    }
+    if (draw(worker) % 64 == 0) {
+        /* A permanent entity's id is taken. */
+        uint32_t taken = draw_below(worker, load->entities);
+        taken -= taken % load->permanent_stride;
+        RTM_ENTITY_INFO info = info_of(load, taken);
+        code = RTM(RtmxRegisterEntity)(&info, NULL, NULL, FALSE, NULL, NULL, NULL, &profile,
+                                       &ignored);
         if (code == NO_ERROR) {
-            sample(worker, LOAD_REGISTER, now_ns() - begin);
-            count(worker, LOAD_REGISTER, 1);
-        } else if (code != ERROR_NO_SYSTEM_RESOURCES) {
-            violate(load, "registering entity %u again: %s", entity, RTM(RtmxErrorText)(code));
+            violate(load, "the id of entity %u was given out twice", taken);
         }
-        if (draw(worker) % 64 == 0) {
-            /* A permanent entity's id is taken. */
-            uint32_t taken = draw_below(worker, load->entities);
-            taken -= taken % load->permanent_stride;
-            RTM_ENTITY_INFO info = info_of(load, taken);
-            code = RTM(RtmxRegisterEntity)(&info, NULL, NULL, FALSE, NULL, NULL, NULL, &profile,
-                                           &ignored);
-            if (code == NO_ERROR) {
-                violate(load, "the id of entity %u was given out twice", taken);
-            }
-        }
+    }
+}
+
+void FN(churner)(struct load_worker *worker) {
+    while (!stopped(worker->load)) {
+        churn(worker);
     }
 }
 

@@ -4,7 +4,7 @@
  * that were looked up in the shared library (LOAD_VIA_TABLE).
  *
  * load.c: those that resolve, re-register and list. client.c: those that invoke. listen.c: those that
- * are told. tools.h: what they share.
+ * are told. soak.c: those of a soak. tools.h: what they share.
  *
  * The board. Entity i's handle stands in handles[i] while it is registered, and 0 otherwise. A churner
  * owns entity i from the moment it has exchanged the handle for 0 until it puts a new one there. So a
@@ -35,6 +35,12 @@ enum load_kind {
     LOAD_TOLD_QUEUE, /* one event dispatched by the load's own thread */
     LOAD_TOLD_POOL,  /* one event told by a thread of the library's */
     LOAD_WAKE,       /* from the begin of a registration until all listeners have been told, all asleep */
+    LOAD_REFER,      /* one entity referenced and released */
+    LOAD_HOLD,       /* a section with its naps */
+    LOAD_VISIT,      /* a thread comes and goes */
+    LOAD_SYNCHRONIZE,
+    LOAD_FLUSH,
+    LOAD_LIMITS,     /* limits set */
     LOAD_KINDS
 };
 
@@ -78,6 +84,7 @@ struct load {
     uint64_t stale_count;
     uint64_t cleaned;
     uint64_t timer_ns;         /* what reading the clock twice costs */
+    uint64_t patience_ns;      /* until an event is lost */
     uint32_t violated;
     char violation[252];
 };

@@ -38,6 +38,21 @@ extern struct load_api {
     DWORD (*RtmxShutdown)(void);
     DWORD (*RtmxGetStatistics)(PRTMX_STATISTICS, UINT);
     const char *(*RtmxErrorText)(DWORD);
+    DWORD (*RtmxDeregisterEntityLater)(RTM_ENTITY_HANDLE);
+    DWORD (*RtmReferenceHandles)(RTM_ENTITY_HANDLE, UINT, HANDLE *);
+    DWORD (*RtmReleaseEntityInfo)(RTM_ENTITY_HANDLE, PRTM_ENTITY_INFO);
+    DWORD (*RtmGetEntityMethods)(RTM_ENTITY_HANDLE, RTM_ENTITY_HANDLE, PUINT, PRTM_ENTITY_EXPORT_METHOD);
+    DWORD (*RtmxCreateReader)(PRTMX_READER_HANDLE);
+    DWORD (*RtmxDeleteReader)(RTMX_READER_HANDLE);
+    DWORD (*RtmxReaderEnter)(RTMX_READER_HANDLE);
+    DWORD (*RtmxReaderLeave)(RTMX_READER_HANDLE);
+    DWORD (*RtmxReaderQuiescent)(RTMX_READER_HANDLE);
+    DWORD (*RtmxReaderGetContext)(RTMX_READER_HANDLE, RTM_ENTITY_HANDLE, PVOID *);
+    DWORD (*RtmxReaderGetContexts)(RTMX_READER_HANDLE, UINT, PRTM_ENTITY_HANDLE, PVOID *, PUINT);
+    DWORD (*RtmxSynchronize)(void);
+    DWORD (*RtmxGetVersion)(PUINT, PUINT, PUINT);
+    UINT (*RtmxGetAbiNumber)(void);
+    DWORD (*RtmxSetLogFunction)(RTMX_LOG, PVOID);
 } load_table_api;
 #define RTM(name) load_table_api.name
 #else
@@ -153,6 +168,12 @@ static inline uint32_t draw_callee(struct load_worker *worker, int hot) {
     uint32_t group = draw_below(worker, hot && groups > 32 ? 32 : groups);
     return group * load->permanent_stride + load->permanent_stride / 2 + (draw(worker) >> 40 & 1);
 }
+
+/* In load.c: reads what a look-up has given and judges it; deregisters and re-registers a random entity. */
+#define judge FN(judge)
+void judge(struct load *load, uint32_t entity, uint64_t handle, DWORD code, PVOID found);
+#define churn FN(churn)
+void churn(struct load_worker *worker);
 
 /* In client.c: the methods of a callee; blocks and resumes them now and then, by the callee's owner. */
 #define callee_methods FN(callee_methods)

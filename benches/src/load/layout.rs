@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Kinds of operation, in the order of the C workers.
-pub(crate) const KINDS: [&str; 14] = [
+pub(crate) const KINDS: [&str; 20] = [
     "lookup, own section",
     "lookup, held section",
     "lookup, batch of 64",
@@ -18,6 +18,12 @@ pub(crate) const KINDS: [&str; 14] = [
     "event, own thread",
     "event, library's thread",
     "register, all told",
+    "reference and release",
+    "section with naps",
+    "a thread's life",
+    "synchronize",
+    "flush",
+    "set limits",
 ];
 pub(crate) const LOOKUP: usize = 0;
 pub(crate) const HELD: usize = 1;
@@ -33,6 +39,8 @@ pub(crate) const RUNDOWN: usize = 10;
 pub(crate) const TOLD_QUEUE: usize = 11;
 pub(crate) const TOLD_POOL: usize = 12;
 pub(crate) const WAKE: usize = 13;
+/// The first kind of those that only a soak has.
+pub(crate) const REFER: usize = 14;
 
 pub(crate) const STEPS: usize = 16;
 pub(crate) const BUCKETS: usize = 40 * STEPS;
@@ -86,6 +94,7 @@ pub(crate) struct Shared {
     pub(crate) stale_count: AtomicU64,
     pub(crate) cleaned: AtomicU64,
     pub(crate) timer_ns: u64,
+    pub(crate) patience_ns: u64,
     pub(crate) violated: AtomicU32,
     pub(crate) violation: std::cell::UnsafeCell<[u8; 252]>,
 }

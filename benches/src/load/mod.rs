@@ -15,22 +15,14 @@ mod page;
 mod report;
 mod via_c;
 mod via_rust;
+mod watch;
 
 use crate::input::{self, Origin};
-use indicatif::{ProgressBar, ProgressStyle};
-use layout::{
-    BATCH, DEREGISTER, ENUMERATE, HELD, INFO, INVOKE, Identity, KINDS, LOOKUP, RUNDOWN, STALE,
-    STALE_KEPT, Shared, TOLD_POOL, TOLD_QUEUE, Tally, Worker,
-};
+use layout::{Identity, KINDS, STALE_KEPT, Shared, TOLD_POOL, TOLD_QUEUE, Tally, Worker};
 use options::{Options, Via};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long a phase may take that should take no time.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a run may take to end that has failed.
-const PATIENCE_WHEN_WRONG: Duration = Duration::from_secs(5);
+use std::time::Instant;
+use watch::{Watchdog, bar, resident, watch};
 
 /// What a worker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +35,14 @@ pub(crate) enum Role {
     Host,
     /// Runs the events of those listeners that have a queue of their own.
     Loop,
+    /// Stays inside sections.
+    Holder,
+    /// Keeps references.
+    Referrer,
+    /// Sends threads that come and go.
+    Visitors,
+    /// Synchronizes, flushes, changes limits.
+    Housekeeper,
 }
 
 /// A way to the library.
@@ -87,6 +87,15 @@ pub(crate) struct Moment {
     pub(crate) retired: u64,
     /// Of the library.
     pub(crate) bytes: u64,
+    /// Of the process, in memory.
+    pub(crate) resident: u64,
+}
+
+/// Bytes of the library and of the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) library: u64,
+    pub(crate) resident: u64,
 }
 
 /// Everything measured in a run.
@@ -97,6 +106,8 @@ pub(crate) struct Outcome {
     pub(crate) run_seconds: f64,
     pub(crate) full: Figures,
     pub(crate) last: Figures,
+    /// When all were registered; the most there was; when the time was over; when all was given back.
+    pub(crate) memory: [(&'static str, Memory); 4],
     /// What was seen while it ran.
     pub(crate) moments: Vec<Moment>,
     pub(crate) workers: Vec<Box<Worker>>,
@@ -183,16 +194,6 @@ fn timer_ns() -> u64 {
     (0..10_000).map(twice).min().unwrap_or(0)
 }
 
-fn bar(length: u64, style: &str) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    bar.set_style(
-        ProgressStyle::with_template(style)
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> "),
-    );
-    bar
-}
-
 fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> Outcome {
     let count = identities.len();
     let handles = atomics(count);
@@ -224,18 +225,14 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
         stale_count: AtomicU64::new(0),
         cleaned: AtomicU64::new(0),
         timer_ns: timer_ns(),
+        patience_ns: (options.patience() / 3).as_nanos() as u64,
         violated: AtomicU32::new(0),
         violation: std::cell::UnsafeCell::new([0; 252]),
     };
     println!(
-        "rtm-load: {count} entities ({} AS x 2 families), {} readers, {} churners, {} enumerators, \
-         {} listeners, {} invokers, {} s, via {}, seed {}",
+        "rtm-load: {count} entities ({} AS x 2 families), {}, {} s, via {}, seed {}",
         count / 2,
-        options.readers,
-        options.churners,
-        options.enumerators,
-        options.listeners,
-        options.invokers,
+        options.threads(),
         options.seconds,
         options.via.name(),
         options.seed,
@@ -259,6 +256,7 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
     loading.finish_and_clear();
     let load_seconds = begin.elapsed().as_secs_f64();
     let full = drive.figures();
+    let start = Memory { library: full.bytes, resident: resident() };
     workers.push(first);
 
     let listening = usize::from(options.listeners != 0);
@@ -269,14 +267,18 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
         (Role::Invoker, options.invokers as usize),
         (Role::Host, listening),
         (Role::Loop, listening),
+        (Role::Holder, options.holders as usize),
+        (Role::Referrer, options.referrers as usize),
+        (Role::Visitors, options.visitors as usize),
+        (Role::Housekeeper, options.housekeepers as usize),
     ];
     let roles = roles.into_iter().flat_map(|(role, count)| std::iter::repeat_n(role, count));
     let mut running: Vec<(Role, Box<Worker>)> = roles
         .enumerate()
         .map(|(n, role)| (role, Worker::new(&shared, n as u32 + 1, options.seed)))
         .collect();
-    let watchdog = Watchdog::default();
-    let (run_seconds, moments, last, created, refused) = std::thread::scope(|scope| {
+    let watchdog = Watchdog::new(options.patience());
+    let (run_seconds, moments, last, end, created, refused) = std::thread::scope(|scope| {
         scope.spawn(|| watchdog.watch(&shared));
         let (run_seconds, moments) =
             run_threads(drive, &shared, &options, &tallies, &watchdog, &mut running);
@@ -284,11 +286,19 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
         let created = workers.iter().map(|worker| worker.created).sum();
         let refused = workers.iter().map(|worker| worker.refused).sum();
         let last = drive.figures();
+        let end = Memory { library: last.bytes, resident: resident() };
         watchdog.begin("everything was deregistered and cleaned up");
         drive.finish(&mut workers[0], created);
         watchdog.end();
-        (run_seconds, moments, last, created, refused)
+        (run_seconds, moments, last, end, created, refused)
     });
+    let most = |of: fn(&Moment) -> u64| moments.iter().map(of).max().unwrap_or(0);
+    let peak = Memory {
+        library: most(|moment| moment.bytes).max(start.library).max(end.library),
+        resident: most(|moment| moment.resident).max(start.resident).max(end.resident),
+    };
+    let left = Memory { library: drive.figures().bytes, resident: resident() };
+    let memory = [("start", start), ("peak", peak), ("end", end), ("given back", left)];
     let sum = |of: fn(&Tally) -> &AtomicU64| -> u64 {
         tallies.iter().map(|tally| of(tally).load(Ordering::Relaxed)).sum()
     };
@@ -303,6 +313,7 @@ fn drive_load(drive: &dyn Drive, options: Options, identities: &[Identity]) -> O
         run_seconds,
         full,
         last,
+        memory,
         moments,
         workers,
         refused,
@@ -347,101 +358,4 @@ fn run_threads(
         watchdog.begin("all listeners had been told everything");
         (run_seconds, moments)
     })
-}
-
-/// Ends the program when a phase takes too long: what hangs does not come back to say so.
-#[derive(Default)]
-struct Watchdog(Mutex<Phase>);
-
-/// What is waited for, and until when; `None`: for the user's own time.
-#[derive(Clone, Copy, Default)]
-struct Phase {
-    what: &'static str,
-    until: Option<Instant>,
-    over: bool,
-}
-
-impl Watchdog {
-    fn set(&self, phase: Phase) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = phase;
-    }
-
-    fn begin(&self, what: &'static str) {
-        self.set(Phase { what, until: Some(Instant::now() + PATIENCE), over: false });
-    }
-
-    fn end(&self) {
-        self.set(Phase { over: true, ..Phase::default() });
-    }
-
-    fn watch(&self, shared: &Shared) {
-        let mut wrong_since = None;
-        loop {
-            let Phase { what, until, over } =
-                *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if over {
-                return;
-            }
-            let violation = shared.violation();
-            if violation.is_some() {
-                wrong_since = wrong_since.or(Some(Instant::now()));
-            }
-            let late = until.is_some_and(|until| Instant::now() > until)
-                || wrong_since.is_some_and(|since| since.elapsed() > PATIENCE_WHEN_WRONG);
-            if late {
-                let hangs = || format!("after {} s it was not so that {what}", PATIENCE.as_secs());
-                println!("VIOLATION: {}", violation.unwrap_or_else(hangs));
-                std::process::exit(1);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-/// Shows live rates until the time is over or something is wrong; keeps them.
-fn watch(
-    drive: &dyn Drive,
-    shared: &Shared,
-    options: &Options,
-    views: &[&[AtomicU64; KINDS.len()]],
-    tallies: &[Tally],
-    begin: Instant,
-) -> Vec<Moment> {
-    let end = Duration::from_secs_f64(options.seconds);
-    let bar = bar(end.as_millis() as u64, "[{bar:30}] {msg}");
-    let sum = |kinds: &[usize]| -> u64 {
-        let of = |view: &&[AtomicU64; KINDS.len()]| -> u64 {
-            kinds.iter().map(|kind| view[*kind].load(Ordering::Relaxed)).sum()
-        };
-        views.iter().map(of).sum()
-    };
-    let mut moments = Vec::new();
-    let mut before = (begin, [0; RATES.len()]);
-    while begin.elapsed() < end && shared.stop.load(Ordering::Relaxed) == 0 {
-        std::thread::sleep(Duration::from_millis(200).min(end.saturating_sub(begin.elapsed())));
-        let counts = [
-            sum(&[LOOKUP, HELD, BATCH, INFO, STALE]),
-            sum(&[DEREGISTER, RUNDOWN]),
-            sum(&[ENUMERATE]),
-            tallies.iter().map(|tally| tally.told.load(Ordering::Relaxed)).sum(),
-            sum(&[INVOKE]),
-        ];
-        let now = (Instant::now(), counts);
-        let passed = now.0.duration_since(before.0).as_secs_f64().max(1e-9);
-        let rates =
-            std::array::from_fn(|kind| (now.1[kind] - before.1[kind]) as f64 / passed / 1e6);
-        let Figures { retired, bytes, .. } = drive.figures();
-        let moment = Moment { seconds: begin.elapsed().as_secs_f64(), rates, retired, bytes };
-        bar.set_position(begin.elapsed().as_millis() as u64);
-        let [lookups, registrations, listed, events, invocations] = rates;
-        bar.set_message(format!(
-            "{:>4.0} s  M/s: {lookups:6.1} lookups  {registrations:5.2} re-registrations  \
-             {listed:5.1} listed  {events:5.2} events  {invocations:5.2} invocations  backlog {retired}",
-            moment.seconds,
-        ));
-        moments.push(moment);
-        before = now;
-    }
-    bar.finish_and_clear();
-    moments
 }

@@ -1,6 +1,7 @@
 //! The command line of rtm-load.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -15,6 +16,12 @@ usage: rtm-load [OPTIONS]
   --listeners N     entities that are told of all others' coming and going, half of them by the
                     library's threads, half by an event queue; some come and go (default 4)
   --invokers N      threads that invoke methods (default 1)
+  --holders N       threads that stay inside sections for milliseconds (default 0)
+  --referrers N     threads that keep references (default 0)
+  --visitors N      threads that start further ones, which end in every way (default 0)
+  --housekeepers N  0 or 1 thread that synchronizes, flushes and changes limits (default 0)
+  --soak            an hour, 2 churners, 8 listeners, and one more thread of each kind; options behind it
+                    change that
   --journal N       events that are kept for slow listeners, who are told if they missed some
                     (default: 2^20 for each table)
   --entities N      entities; more than the input has go to further instances
@@ -74,6 +81,14 @@ pub struct Options {
     pub listeners: u32,
     /// Threads that invoke.
     pub invokers: u32,
+    /// Threads that stay inside sections.
+    pub holders: u32,
+    /// Threads that keep references.
+    pub referrers: u32,
+    /// Threads that start threads.
+    pub visitors: u32,
+    /// Threads that synchronize, flush and change limits.
+    pub housekeepers: u32,
     /// Events that are kept, if not the default.
     pub journal: Option<u64>,
     /// Entities, if not what the input has.
@@ -88,6 +103,31 @@ pub struct Options {
     pub json: Option<PathBuf>,
     /// Where the page goes.
     pub report: Option<PathBuf>,
+}
+
+impl Options {
+    /// How long a phase may take that should take no time. Long runs share their machine.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_secs_f64((self.seconds / 10.0).max(60.0))
+    }
+
+    /// The threads, in words.
+    pub(super) fn threads(&self) -> String {
+        let all = [
+            (self.readers, "readers"),
+            (self.churners, "churners"),
+            (self.enumerators, "enumerators"),
+            (self.listeners, "listeners"),
+            (self.invokers, "invokers"),
+            (self.holders, "holders"),
+            (self.referrers, "referrers"),
+            (self.visitors, "visitors"),
+            (self.housekeepers, "housekeepers"),
+        ];
+        let soak = |at: usize, count: u32| at < 5 || count != 0;
+        let words = all.iter().enumerate().filter(|(at, (count, _))| soak(*at, *count));
+        words.map(|(_, (count, kind))| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What the command line asks for.
@@ -115,6 +155,10 @@ fn parse_inner(mut arguments: lexopt::Parser) -> Result<Asked, lexopt::Error> {
         enumerators: 1,
         listeners: 4,
         invokers: 1,
+        holders: 0,
+        referrers: 0,
+        visitors: 0,
+        housekeepers: 0,
         journal: None,
         entities: None,
         seed: 1,
@@ -132,6 +176,16 @@ fn parse_inner(mut arguments: lexopt::Parser) -> Result<Asked, lexopt::Error> {
             Long("enumerators") => options.enumerators = arguments.value()?.parse()?,
             Long("listeners") => options.listeners = arguments.value()?.parse()?,
             Long("invokers") => options.invokers = arguments.value()?.parse()?,
+            Long("holders") => options.holders = arguments.value()?.parse()?,
+            Long("referrers") => options.referrers = arguments.value()?.parse()?,
+            Long("visitors") => options.visitors = arguments.value()?.parse()?,
+            Long("housekeepers") => options.housekeepers = arguments.value()?.parse()?,
+            Long("soak") => {
+                options.seconds = 3600.0;
+                (options.churners, options.listeners) = (2, 8);
+                (options.holders, options.referrers) = (1, 1);
+                (options.visitors, options.housekeepers) = (1, 1);
+            }
             Long("journal") => options.journal = Some(arguments.value()?.parse()?),
             Long("entities") => options.entities = Some(arguments.value()?.parse()?),
             Long("seed") => options.seed = arguments.value()?.parse()?,
@@ -161,8 +215,15 @@ fn parse_inner(mut arguments: lexopt::Parser) -> Result<Asked, lexopt::Error> {
         // Each keeps an account of 16 bytes for each entity.
         return Err("at most 256 listeners".to_owned().into());
     }
+    let soak = [options.holders, options.referrers, options.visitors, options.housekeepers];
+    if options.via == Via::Rust && soak != [0; 4] {
+        return Err("holders, referrers, visitors and housekeepers go with --via c or so".into());
+    }
+    if options.housekeepers > 1 {
+        return Err("at most one housekeeper".into());
+    }
     let threads = [options.readers, options.churners, options.enumerators, options.invokers];
-    if threads.iter().any(|count| *count > 4096) {
+    if threads.iter().chain(&soak).any(|count| *count > 4096) {
         return Err("at most 4,096 threads of a kind".to_owned().into());
     }
     match (&mut options.via, library) {
@@ -190,6 +251,9 @@ mod tests {
         assert_eq!(options.via, Via::SharedObject(Some("x.so".into())));
         assert!((options.seconds - 2.0).abs() < 1e-9);
         assert!(matches!(asked(&["--help"]), Ok(Asked::Help)));
+        let Ok(Asked::Run(options)) = asked(&["--soak", "--churners", "3"]) else { panic!() };
+        assert!(options.seconds >= 3600.0);
+        assert_eq!((options.churners, options.housekeepers), (3, 1));
     }
 
     #[test]
@@ -205,6 +269,9 @@ mod tests {
             (&["--invokers", "5000"], "4,096"),
             (&["--listeners", "257"], "256"),
             (&["--journal", "0"], "above 0"),
+            (&["--visitors", "5000"], "4,096"),
+            (&["--housekeepers", "2"], "one housekeeper"),
+            (&["--soak", "--via", "rust"], "--via c or so"),
         ] {
             let Err(text) = asked(bad) else { panic!("{bad:?} was accepted") };
             assert!(text.contains(word), "{text}");

@@ -1,6 +1,6 @@
 //! A run as a page.
 
-use super::layout::{KINDS, REGISTER};
+use super::layout::{KINDS, REFER, REGISTER};
 use super::report::{histogram, quantile, row};
 use super::{Moment, Outcome, RATES};
 use crate::page::chart::{Axes, Bar, Curve, Kind, bars, curves};
@@ -32,15 +32,7 @@ fn show(outcome: &Outcome, machine: &Machine) -> String {
             },
         );
         out.leaf("p", &[("class", &"lead")], &lead);
-        let threads = format!(
-            "{} readers, {} churners, {} enumerators, {} invokers; {} listeners",
-            options.readers,
-            options.churners,
-            options.enumerators,
-            options.invokers,
-            options.listeners
-        );
-        machine.list(out, &[("Threads", threads), ("Seed", options.seed.to_string())]);
+        machine.list(out, &[("Threads", options.threads()), ("Seed", options.seed.to_string())]);
         checks(out, outcome);
         over_time(out, &outcome.moments);
         latencies(out, outcome);
@@ -93,14 +85,18 @@ fn over_time(out: &mut Markup, moments: &[Moment]) {
         }
         draw(out, "entities that wait for their grace period", &|moment| moment.retired as f64);
         draw(out, "memory of the library, MiB", &|moment| moment.bytes as f64 / f64::from(1 << 20));
+        draw(out, "memory of the process, MiB", &|moment| {
+            moment.resident as f64 / f64::from(1 << 20)
+        });
     });
 }
 
 /// Kinds that are drawn together.
-const GROUPS: [(&str, std::ops::Range<usize>); 3] = [
+const GROUPS: [(&str, std::ops::Range<usize>); 4] = [
     ("reading", 0..REGISTER),
     ("coming, going, listing", REGISTER..8),
-    ("client code", 8..KINDS.len()),
+    ("client code", 8..REFER),
+    ("soak", REFER..KINDS.len()),
 ];
 
 fn latencies(out: &mut Markup, outcome: &Outcome) {
@@ -175,14 +171,19 @@ fn memory(out: &mut Markup, outcome: &Outcome) {
         ("registrations of listeners", grouped(outcome.rounds)),
         ("threads of the library for events", grouped(last.event_threads)),
     ];
-    let rows = rows.map(|(name, figure)| vec![name.to_owned(), figure]);
-    out.table(&["", "figure"], &rows);
+    let mib = |bytes: u64| grouped((bytes + (1 << 19)) >> 20);
+    let memory = outcome.memory.map(|(when, memory)| {
+        let name = format!("memory, {when}, library / process");
+        vec![name, format!("{} / {} MiB", mib(memory.library), mib(memory.resident))]
+    });
+    let rows = rows.map(|(name, figure)| vec![name.to_owned(), figure]).into_iter().chain(memory);
+    out.table(&["", "figure"], &rows.collect::<Vec<_>>());
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::layout::{BUCKETS, Worker};
-    use super::super::{Figures, options};
+    use super::super::{Figures, Memory, options};
     use super::*;
     use crate::page::tests::Read;
     use std::sync::atomic::Ordering;
@@ -205,6 +206,7 @@ mod tests {
             rates: [f64::from(n) + 40.5, 2.5, 0.0, 1.5, 0.25],
             retired: 777,
             bytes: 3 << 20,
+            resident: 5 << 20,
         };
         let full =
             Figures { bytes: 1_620_000, index_bytes: 360_000, chunks: 31, ..Figures::default() };
@@ -216,6 +218,8 @@ mod tests {
             run_seconds: 3.0,
             full,
             last,
+            memory: ["start", "peak", "end", "given back"]
+                .map(|when| (when, Memory { library: 31 << 20, resident: 47 << 20 })),
             moments: (0..1000).map(moment).collect(),
             workers: vec![worker],
             refused: 11,
@@ -257,6 +261,8 @@ mod tests {
             "mean 1.50",
             "mean 777",
             "mean 3.00",
+            "mean 5.00",
+            "31 / 47 MiB",
         ] {
             assert!(read.says(text), "{text} is missing");
         }

@@ -1,7 +1,7 @@
 //! The table at the end of a run, and its JSON.
 
-use super::Outcome;
 use super::layout::{BUCKETS, INVOKE, KINDS, RUNDOWN, STEPS, Worker};
+use super::{Memory, Outcome};
 use crate::page::grouped;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
@@ -87,7 +87,7 @@ fn ns(value: Option<f64>) -> String {
 /// Prints the report.
 pub(super) fn print(outcome: &Outcome) {
     println!(
-        "\n{:<23}{:>14}{:>11}{:>8}{:>10}{:>12}{:>13}",
+        "\n{:<23}{:>14} {:>10} {:>7} {:>9} {:>11} {:>12}",
         "operation", "operations", "ns/op", "p50", "p99", "p99.9", "max"
     );
     for kind in 0..KINDS.len() {
@@ -97,7 +97,7 @@ pub(super) fn print(outcome: &Outcome) {
         }
         let [p50, p99, p999] = row.quantiles.map_or([None; 3], |q| q.map(Some));
         println!(
-            "{:<23}{:>14}{:>11}{:>8}{:>10}{:>12}{:>13}",
+            "{:<23}{:>14} {:>10} {:>7} {:>9} {:>11} {:>12}",
             row.name,
             grouped(row.operations),
             ns(row.mean_ns),
@@ -123,6 +123,9 @@ pub(super) fn print(outcome: &Outcome) {
         grouped(outcome.last.reclaimed),
         grouped(outcome.refused),
     );
+    for (when, memory) in &outcome.memory {
+        println!("memory, {when:<11} {}", super::watch::memory(memory.library, memory.resident));
+    }
     let per_second = |kind: usize| {
         let all = outcome.workers.iter().map(|w| w.operations[kind].load(Ordering::Relaxed));
         grouped((all.sum::<u64>() as f64 / outcome.run_seconds) as u64)
@@ -165,13 +168,19 @@ pub(super) fn json(outcome: &Outcome) -> String {
         None => "null".to_owned(),
         Some(text) => format!("\"{}\"", text.escape_default()),
     };
+    let memory = outcome.memory.map(|(when, Memory { library, resident })| {
+        format!("\"{when}\": {{\"library\": {library}, \"process\": {resident}}}")
+    });
+    let memory = memory.join(", ");
     let _ = write!(
         text,
         "  \"version\": \"{}\",\n  \"via\": \"{}\",\n  \"entities\": {},\n  \"readers\": {},\n  \
-         \"churners\": {},\n  \"enumerators\": {},\n  \"listeners\": {},\n  \"invokers\": {},\n  \"seed\": {},\n  \"load_seconds\": {:.3},\n  \
+         \"churners\": {},\n  \"enumerators\": {},\n  \"listeners\": {},\n  \"invokers\": {},\n  \"holders\": {},\n  \
+         \"referrers\": {},\n  \"visitors\": {},\n  \"housekeepers\": {},\n  \"seed\": {},\n  \"load_seconds\": {:.3},\n  \
          \"run_seconds\": {:.3},\n  \"bytes\": {},\n  \"index_bytes\": {},\n  \"backlog_peak\": {},\n  \
          \"reclaimed\": {},\n  \"live_at_end_of_run\": {},\n  \"refused\": {},\n  \"contexts\": {},\n  \
          \"events_told\": {},\n  \"events_missed\": {},\n  \"listener_registrations\": {},\n  \
+         \"memory\": {{{memory}}},\n  \
          \"violation\": {violation},\n  \"operations\": [\n",
         env!("CARGO_PKG_VERSION"),
         options.via.name(),
@@ -181,6 +190,10 @@ pub(super) fn json(outcome: &Outcome) -> String {
         options.enumerators,
         options.listeners,
         options.invokers,
+        options.holders,
+        options.referrers,
+        options.visitors,
+        options.housekeepers,
         options.seed,
         outcome.load_seconds,
         outcome.run_seconds,

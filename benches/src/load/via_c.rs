@@ -17,6 +17,10 @@ struct Entry {
     invoker: unsafe extern "C" fn(*mut Worker),
     host: unsafe extern "C" fn(*mut Worker),
     event_loop: unsafe extern "C" fn(*mut Worker),
+    holder: unsafe extern "C" fn(*mut Worker),
+    referrer: unsafe extern "C" fn(*mut Worker),
+    visitors: unsafe extern "C" fn(*mut Worker),
+    housekeeper: unsafe extern "C" fn(*mut Worker),
     finish: unsafe extern "C" fn(*mut Worker, u64),
     statistics: unsafe extern "C" fn(*mut RTMX_STATISTICS),
 }
@@ -31,6 +35,10 @@ unsafe extern "C" {
     fn load_invoker(worker: *mut Worker);
     fn load_host(worker: *mut Worker);
     fn load_loop(worker: *mut Worker);
+    fn load_holder(worker: *mut Worker);
+    fn load_referrer(worker: *mut Worker);
+    fn load_visitors(worker: *mut Worker);
+    fn load_housekeeper(worker: *mut Worker);
     fn load_finish(worker: *mut Worker, created: u64);
     fn load_statistics(statistics: *mut RTMX_STATISTICS);
 }
@@ -46,6 +54,10 @@ unsafe extern "C" {
     fn load_table_invoker(worker: *mut Worker);
     fn load_table_host(worker: *mut Worker);
     fn load_table_loop(worker: *mut Worker);
+    fn load_table_holder(worker: *mut Worker);
+    fn load_table_referrer(worker: *mut Worker);
+    fn load_table_visitors(worker: *mut Worker);
+    fn load_table_housekeeper(worker: *mut Worker);
     fn load_table_finish(worker: *mut Worker, created: u64);
     fn load_table_statistics(statistics: *mut RTMX_STATISTICS);
 }
@@ -59,6 +71,10 @@ static DIRECT: Entry = Entry {
     invoker: load_invoker,
     host: load_host,
     event_loop: load_loop,
+    holder: load_holder,
+    referrer: load_referrer,
+    visitors: load_visitors,
+    housekeeper: load_housekeeper,
     finish: load_finish,
     statistics: load_statistics,
 };
@@ -72,12 +88,16 @@ static TABLE: Entry = Entry {
     invoker: load_table_invoker,
     host: load_table_host,
     event_loop: load_table_loop,
+    holder: load_table_holder,
+    referrer: load_table_referrer,
+    visitors: load_table_visitors,
+    housekeeper: load_table_housekeeper,
     finish: load_table_finish,
     statistics: load_table_statistics,
 };
 
 /// In the order of the table in `c/tools.h`.
-const SYMBOLS: [&CStr; 22] = [
+const SYMBOLS: [&CStr; 37] = [
     c"RtmxRegisterEntity",
     c"RtmDeregisterEntity",
     c"RtmGetRegisteredEntities",
@@ -100,6 +120,21 @@ const SYMBOLS: [&CStr; 22] = [
     c"RtmxShutdown",
     c"RtmxGetStatistics",
     c"RtmxErrorText",
+    c"RtmxDeregisterEntityLater",
+    c"RtmReferenceHandles",
+    c"RtmReleaseEntityInfo",
+    c"RtmGetEntityMethods",
+    c"RtmxCreateReader",
+    c"RtmxDeleteReader",
+    c"RtmxReaderEnter",
+    c"RtmxReaderLeave",
+    c"RtmxReaderQuiescent",
+    c"RtmxReaderGetContext",
+    c"RtmxReaderGetContexts",
+    c"RtmxSynchronize",
+    c"RtmxGetVersion",
+    c"RtmxGetAbiNumber",
+    c"RtmxSetLogFunction",
 ];
 
 impl Entry {
@@ -111,6 +146,10 @@ impl Entry {
             Role::Invoker => self.invoker,
             Role::Host => self.host,
             Role::Loop => self.event_loop,
+            Role::Holder => self.holder,
+            Role::Referrer => self.referrer,
+            Role::Visitors => self.visitors,
+            Role::Housekeeper => self.housekeeper,
         };
         // SAFETY: the worker and what it points to are laid out as `c/load.h` says.
         unsafe { function(worker) }

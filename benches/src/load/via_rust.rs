@@ -354,6 +354,9 @@ impl Drive for Core {
             Role::Invoker => client::invoker(&self.registry, worker, shared),
             Role::Host => self.listeners().host(worker),
             Role::Loop => self.listeners().run_loop(worker),
+            Role::Holder | Role::Referrer | Role::Visitors | Role::Housekeeper => {
+                unreachable!("refused by the options")
+            }
         }
     }
 

@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 const LISTENER: u64 = 99;
 const SENTINEL: u64 = 98;
 const SENTINELS: u32 = 200;
-/// Until an event is lost.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Kind {
@@ -341,9 +339,9 @@ impl Listeners {
                 && !shared.is_violated()
                 && self.missed() == missed
             {
-                if begin.elapsed() > PATIENCE {
+                if begin.elapsed() > Duration::from_nanos(shared.patience_ns) {
                     let what = if came { "come" } else { "gone" };
-                    let text = format!("was not told in 20 s that an entity had {what}");
+                    let text = format!("was not told in time that an entity had {what}");
                     shared.violate(format!("listener {} {text}", listener.number));
                 }
                 std::thread::yield_now();
