@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// One for each subject.
-const PROGRAMS: [&str; 20] = [
+const PROGRAMS: [&str; 21] = [
     "layout",
     "registration",
     "queries",
@@ -33,6 +33,7 @@ const PROGRAMS: [&str; 20] = [
     "lost_reclaimer",
     "forking_client",
     "open_sections",
+    "signals",
 ];
 
 /// What a program needs beside `librtm.a`. With glibc 2.34 and later these are empty and the line may
@@ -292,6 +293,16 @@ fn cxx17_with_the_static_library() {
     build_and_run("cxx17-static", CXX17, Link::Static, &PROGRAMS);
 }
 
+/// `signals` waits until it has been interrupted inside of each function of its list.
+#[test]
+fn signals_interrupt_every_function() {
+    let exported = std::fs::read_to_string(root().join("include/rtm.symbols")).unwrap();
+    let program = std::fs::read_to_string(sources().join("signals.c")).unwrap();
+    for function in exported.lines() {
+        assert!(program.contains(&format!("F({function})")), "signals.c does not call {function}");
+    }
+}
+
 #[test]
 fn the_library_only_loaded() {
     build_and_run("c11-alone", ALONE, Link::Nothing, &["dlopen"]);
@@ -492,7 +503,7 @@ fn races() -> Option<&'static Races> {
 
 /// Not `registration`, which does without address space, `process`, whose children are copies of one thread,
 /// `shutdown`, which counts threads and memory, `lost_reclaimer` and `forking_client`, whose threads end in late
-/// destructors or are forked, and those about linking and loading.
+/// destructors or are forked, `signals`, which the sanitizer delays, and those about linking and loading.
 const FOR_RACES: [&str; 11] = [
     "queries",
     "sections",
@@ -552,7 +563,8 @@ fn with_thread_sanitizer() {
 
 // --- Valgrind ---
 
-/// Those that valgrind says something about beyond the sanitizers: it looks into the library too.
+/// Those that valgrind says something about beyond the sanitizers: it looks into the library too. Not `signals`,
+/// which it delivers between slices only.
 const UNDER_VALGRIND: [&str; 16] = [
     "registration",
     "queries",
