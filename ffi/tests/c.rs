@@ -101,6 +101,7 @@ fn folder(name: &str) -> PathBuf {
 fn compiler(command: &str, flags: &[&str]) -> Command {
     let mut command = Command::new(command);
     command.args(flags).args(WARNINGS);
+    command.args(cfg!(rtm_short_generations).then_some("-DRTM_SHORT_GENERATIONS"));
     command.arg("-I").arg(root().join("include")).arg("-I").arg(sources());
     command
 }
@@ -488,10 +489,13 @@ fn races() -> Option<&'static Races> {
         cargo.current_dir(root()).args(["rustc", "--quiet", "--release", "-p", "rtm-ffi", "--lib"]);
         cargo.args(["--crate-type", "staticlib", "--target", &host, "--target-dir"]).arg(&target);
         // The defects are in, to be chosen at run time. Sanitizers are not stable.
-        cargo.env("RUSTC_BOOTSTRAP", "1").env(
-            "RUSTFLAGS",
-            "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg rtm_tsan --cfg rtm_broken",
-        );
+        let mut flags =
+            "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg rtm_tsan --cfg rtm_broken"
+                .to_owned();
+        if cfg!(rtm_short_generations) {
+            flags.push_str(" --cfg rtm_short_generations");
+        }
+        cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags);
         cargo.env("CARGO_PROFILE_RELEASE_LTO", "false");
         cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         let built = run("cargo rustc", &mut cargo, Duration::from_secs(600));
