@@ -47,12 +47,13 @@ pub trait Config: Send + Sync + 'static {
     const UNIQUE_IDS: bool = true;
 }
 
-/// The shipped sizes: 32-bit generations, 2^28 slots in chunks of 512.
+/// The shipped sizes: 32-bit generations, 2^28 slots in chunks of 512. (With `--cfg rtm_short_generations`, for
+/// tests, 4-bit generations.)
 #[derive(Clone, Copy, Debug)]
 pub struct Standard;
 
 impl Config for Standard {
-    const GENERATION_BITS: u32 = 32;
+    const GENERATION_BITS: u32 = if cfg!(rtm_short_generations) { 4 } else { 32 };
     const CHUNK_BITS: u32 = 9;
     const SLOT_BITS: u32 = SLOT_BITS;
     const MAGAZINE: u32 = 256;

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Ended, have, libraries, root, run, skipped};
+use common::{Ended, for_each, have, libraries, root, run, skipped, whole};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,6 +34,7 @@ const PROGRAMS: [&str; 21] = [
     "lost_reclaimer",
     "forking_client",
     "open_sections",
+    "signals",
 ];
 
 /// What a program needs beside `librtm.a`. With glibc 2.34 and later these are empty and the line may
@@ -101,6 +102,7 @@ fn folder(name: &str) -> PathBuf {
 fn compiler(command: &str, flags: &[&str]) -> Command {
     let mut command = Command::new(command);
     command.args(flags).args(WARNINGS);
+    command.args(cfg!(rtm_short_generations).then_some("-DRTM_SHORT_GENERATIONS"));
     command.arg("-I").arg(root().join("include")).arg("-I").arg(sources());
     command
 }
@@ -187,12 +189,12 @@ fn build_and_run(test: &str, with: Compiler, link: Link, programs: &[&str]) {
     if !have(with.command) {
         return;
     }
-    for program in programs {
+    for_each(programs, |program| {
         let mut command = Command::new(build(test, with, link, program));
         arguments(&mut command, test, with, link, program);
         let ended = run(program, &mut command, RUN_LIMIT);
         expect_success(&format!("{test}/{program}"), &ended);
-    }
+    });
 }
 
 // --- The header alone ---
@@ -272,19 +274,35 @@ fn c11_with_the_shared_library() {
     build_and_run("c11-shared", C11, Link::Shared, &PROGRAMS);
 }
 
+/// With each language and library everything is run, with each pair of them in CI.
 #[test]
 fn c11_with_the_static_library() {
-    build_and_run("c11-static", C11, Link::Static, &PROGRAMS);
+    build_and_run("c11-static", C11, Link::Static, if whole() { &PROGRAMS } else { &["layout"] });
 }
 
 #[test]
 fn cxx17_with_the_shared_library() {
-    build_and_run("cxx17-shared", CXX17, Link::Shared, &PROGRAMS);
+    build_and_run(
+        "cxx17-shared",
+        CXX17,
+        Link::Shared,
+        if whole() { &PROGRAMS } else { &["layout"] },
+    );
 }
 
 #[test]
 fn cxx17_with_the_static_library() {
     build_and_run("cxx17-static", CXX17, Link::Static, &PROGRAMS);
+}
+
+/// `signals` waits until it has been interrupted inside of each function of its list.
+#[test]
+fn signals_interrupt_every_function() {
+    let exported = std::fs::read_to_string(root().join("include/rtm.symbols")).unwrap();
+    let program = std::fs::read_to_string(sources().join("signals.c")).unwrap();
+    for function in exported.lines() {
+        assert!(program.contains(&format!("F({function})")), "signals.c does not call {function}");
+    }
 }
 
 #[test]
@@ -376,6 +394,9 @@ fn each_allocation_fails_under_the_checkers() {
     sanitizer_options(&mut command, true);
     command.env("RTM_TEST_DIVISOR", "10");
     expect_success(test, &run(test, &mut command, RUN_LIMIT));
+    if !whole() {
+        return;
+    }
     let test = "no-memory-valgrind";
     let mut command = valgrind(&without_memory(test, C11, Link::Static));
     command.env("RTM_TEST_DIVISOR", "100");
@@ -434,13 +455,13 @@ fn with_address_and_undefined_behaviour_sanitizer() {
         skipped("the leak sanitizer does not work here");
     }
 
-    for program in PROGRAMS {
+    for_each(&PROGRAMS, |program| {
         let mut command = Command::new(build("sanitized", SANITIZED, Link::Static, program));
         arguments(&mut command, "sanitized", SANITIZED, Link::Static, program);
         sanitizer_options(&mut command, leaks && can_look_for_leaks(program));
         let ended = run(program, &mut command, RUN_LIMIT);
         expect_success(&format!("sanitized/{program}"), &ended);
-    }
+    });
 }
 
 // --- Races ---
@@ -469,10 +490,13 @@ fn races() -> Option<&'static Races> {
         cargo.current_dir(root()).args(["rustc", "--quiet", "--release", "-p", "rtm-ffi", "--lib"]);
         cargo.args(["--crate-type", "staticlib", "--target", &host, "--target-dir"]).arg(&target);
         // The defects are in, to be chosen at run time. Sanitizers are not stable.
-        cargo.env("RUSTC_BOOTSTRAP", "1").env(
-            "RUSTFLAGS",
-            "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg rtm_tsan --cfg rtm_broken",
-        );
+        let mut flags =
+            "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg rtm_tsan --cfg rtm_broken"
+                .to_owned();
+        if cfg!(rtm_short_generations) {
+            flags.push_str(" --cfg rtm_short_generations");
+        }
+        cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags);
         cargo.env("CARGO_PROFILE_RELEASE_LTO", "false");
         cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         let built = run("cargo rustc", &mut cargo, Duration::from_secs(600));
@@ -484,7 +508,7 @@ fn races() -> Option<&'static Races> {
 
 /// Not `registration`, which does without address space, `process`, whose children are copies of one thread,
 /// `shutdown`, which counts threads and memory, `lost_reclaimer` and `forking_client`, whose threads end in late
-/// destructors or are forked, and those about linking and loading.
+/// destructors or are forked, `signals`, which the sanitizer delays, and those about linking and loading.
 const FOR_RACES: [&str; 12] = [
     "queries",
     "formats",
@@ -499,6 +523,10 @@ const FOR_RACES: [&str; 12] = [
     "circles",
     "open_sections",
 ];
+
+/// Without `CI`: the quick ones.
+const RACES_EVERY_DAY: [&str; 6] =
+    ["sections", "misuse", "threads", "methods", "event_queues", "open_sections"];
 
 /// std is not instrumented, and the fence of `Arc`'s drop is not seen.
 const RACE_SUPPRESSIONS: &str = "race:drop_slow\n";
@@ -533,15 +561,16 @@ fn with_thread_sanitizer() {
         assert!(fault.text.contains("data race"), "{defect}: {}", fault.text);
     }
 
-    for program in FOR_RACES {
+    for_each::<&str>(if whole() { &FOR_RACES } else { &RACES_EVERY_DAY }, |program| {
         let ended = run(program, &mut for_races(program), limit);
         expect_success(&format!("races/{program}"), &ended);
-    }
+    });
 }
 
 // --- Valgrind ---
 
-/// Those that valgrind says something about beyond the sanitizers: it looks into the library too.
+/// Those that valgrind says something about beyond the sanitizers: it looks into the library too. Not `signals`,
+/// which it delivers between slices only.
 const UNDER_VALGRIND: [&str; 17] = [
     "registration",
     "queries",
@@ -561,6 +590,9 @@ const UNDER_VALGRIND: [&str; 17] = [
     "lost_reclaimer",
     "open_sections",
 ];
+
+/// Without `CI`.
+const VALGRIND_EVERY_DAY: [&str; 4] = ["sections", "misuse", "cleanup", "open_sections"];
 
 fn valgrind(file: &Path) -> Command {
     let mut command = Command::new("valgrind");
@@ -588,10 +620,10 @@ fn under_valgrind() {
         assert_eq!(found.status.code(), Some(9), "{}", found.text);
         assert!(found.text.contains(words), "{}", found.text);
     }
-    for program in UNDER_VALGRIND {
+    for_each::<&str>(if whole() { &UNDER_VALGRIND } else { &VALGRIND_EVERY_DAY }, |program| {
         let mut command = valgrind(&build("valgrind", C11, Link::Static, program));
         arguments(&mut command, "valgrind", C11, Link::Static, program);
         let ended = run(program, &mut command, limit);
         expect_success(&format!("valgrind/{program}"), &ended);
-    }
+    });
 }

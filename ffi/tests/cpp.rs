@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Ended, have, libraries, root, run};
+use common::{Ended, for_each, have, libraries, root, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -52,10 +52,10 @@ fn build_and_run(test: &str, compiler: &str, flags: &[&str], link: Link) {
     if !have(compiler) {
         return;
     }
-    for program in PROGRAMS {
+    for_each(&PROGRAMS, |program| {
         let file = build(test, compiler, flags, link, program);
         expect_success(&format!("{test}/{program}"), &run(program, &mut Command::new(file), LIMIT));
-    }
+    });
 }
 
 #[test]

@@ -2,14 +2,19 @@
 //!
 //! A *round* is a few thousand operations on a registry that has no entity at its beginning and end.
 //! All threads use the same few ids, on which they meet; now and then one uses an id that nobody had
-//! before, so that the index fills up with abandoned keys and is rewritten under way.
+//! before, so that the index fills up with abandoned keys and is rewritten under way. In some rounds there are
+//! listeners; then an entity is described after its departure until all have heard of it, so nothing is
+//! described or referenced.
 //!
 //! *Time* is one counter, taken with acquire and release before and after each operation: what
 //! returned before another was called happens before it.
 
 use crate::check::{self, Did, Name, Operation};
 use crate::common::{Random, V4, entity};
-use rtm_core::{Config, DropBy, Entity, Found, Handle, Participant, Refusal, Registry};
+use crate::listen::{Listener, Lives};
+use rtm_core::{
+    ClientCode, Config, DropBy, Entity, EventQueue, Found, Handle, Participant, Refusal, Registry,
+};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,6 +57,10 @@ pub(crate) struct Round<'a> {
     /// The next id that nobody had.
     fresh: &'a AtomicU64,
     pub(crate) tally: &'a Tally,
+    /// One in so many operations is a listener's; 0: none.
+    events: u64,
+    /// So that listeners miss some.
+    pub(crate) short_journal: bool,
 }
 
 /// What one thread did.
@@ -60,12 +69,14 @@ pub(crate) struct Log {
     thread: u32,
     done: Vec<(u64, Operation)>,
     walks: Vec<Walk>,
+    listeners: Vec<Listener>,
 }
 
-struct Walk {
+#[derive(Clone)]
+pub(crate) struct Walk {
     called: u64,
-    returned: u64,
-    shown: HashSet<Name>,
+    pub(crate) returned: u64,
+    pub(crate) shown: HashSet<Name>,
 }
 
 /// The ids on which the threads meet are below this.
@@ -75,10 +86,16 @@ impl<'a> Round<'a> {
     pub(crate) fn new(ids: u64, fresh: &'a AtomicU64, tally: &'a Tally) -> Self {
         fresh.fetch_max(FRESH, Ordering::Relaxed);
         let handles = (0..ids).map(|_| Default::default()).collect();
-        Round { clock: AtomicU64::new(0), handles, fresh, tally }
+        let clock = AtomicU64::new(0);
+        Round { clock, handles, fresh, tally, events: 0, short_journal: false }
     }
 
-    fn now(&self) -> u64 {
+    /// With listeners, whose operations are one in so many.
+    pub(crate) fn with_events(self, events: u64, short_journal: bool) -> Self {
+        Round { events, short_journal, ..self }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::AcqRel)
     }
 }
@@ -98,6 +115,7 @@ pub(crate) struct Driver<'a, 'r, C: Config> {
     log: Log,
     held: Vec<(u64, Found<'a, Payload<'r>, C>)>,
     own: Option<(u64, Handle)>,
+    listener: Option<Listener>,
 }
 
 impl<'a, 'r, C: Config> Driver<'a, 'r, C> {
@@ -111,7 +129,7 @@ impl<'a, 'r, C: Config> Driver<'a, 'r, C> {
         // Spread: neighbouring seeds would begin alike.
         let seed = (seed ^ u64::from(thread) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let (registry, random) = (member.registry(), Random(seed));
-        Driver { round, registry, member, random, log, held: Vec::new(), own: None }
+        Driver { round, registry, member, random, log, held: Vec::new(), own: None, listener: None }
     }
 
     /// So many operations at random, and everything that this thread alone has is given up.
@@ -123,10 +141,66 @@ impl<'a, 'r, C: Config> Driver<'a, 'r, C> {
             self.deregister(id, handle);
         }
         self.let_go();
+        if self.random.below(2) == 0 {
+            // Those that stay hear the end of it.
+            self.log.listeners.extend(self.listener.take());
+        }
+        self.stop_listening();
         self.log
     }
 
+    /// What belongs to listening, if it is its turn.
+    fn listen(&mut self) -> bool {
+        match self.random.below(self.round.events) {
+            0 => {
+                let most = 1 + self.random.below(64) as usize;
+                let (member, round) = (self.member, self.round);
+                if let Some(listener) = &mut self.listener {
+                    listener.hear(member, round, most);
+                }
+            }
+            // One thread at a time.
+            1 if self.log.thread == 0 => drop(self.member.herald_step()),
+            2 if self.random.below(self.round.events) < 2 => match self.listener {
+                None => self.begin_listening(),
+                Some(_) => self.stop_listening(),
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    fn begin_listening(&mut self) {
+        let serial = self.round.tally.made.fetch_add(1, Ordering::Relaxed);
+        let id = self.round.fresh.fetch_add(1, Ordering::Relaxed);
+        let payload = Payload { serial: serial << 32 | id, alive: ALIVE, tally: self.round.tally };
+        let queue = EventQueue::new();
+        let code = ClientCode { methods: false, events: Some(queue.clone()) };
+        let called = self.round.now();
+        let made = self.member.register_client(entity(V4, id), payload, DropBy::Collectors, code);
+        let returned = self.round.now();
+        let Ok(handle) = made else { return };
+        self.note(id, called, returned, Did::Registered(handle.to_bits()));
+        self.member.start_events(handle);
+        let came = (called, self.round.now());
+        self.walk();
+        let walk = self.log.walks.last().expect("just now").clone();
+        self.listener = Some(Listener::new(id, handle, queue, came, walk));
+    }
+
+    fn stop_listening(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            // Inside a section it would be refused.
+            self.let_go();
+            self.deregister(listener.id, listener.handle);
+            self.log.listeners.push(listener);
+        }
+    }
+
     fn step(&mut self) {
+        if self.round.events != 0 && self.listen() {
+            return;
+        }
         let id = self.random.below(self.round.handles.len() as u64);
         let handle = self.pick(id);
         match self.random.below(100) {
@@ -152,6 +226,7 @@ impl<'a, 'r, C: Config> Driver<'a, 'r, C> {
                     50..65 => self.look(id, handle),
                     65..70 => self.hold(id, handle),
                     70..74 => self.look_registered(id, handle),
+                    74..88 if self.round.events != 0 => self.look_registered(id, handle),
                     74..80 => self.describe(id, handle),
                     80..88 => self.reference(id, handle),
                     88..96 => self.release(id, handle),
@@ -353,8 +428,34 @@ impl<'a, 'r, C: Config> Driver<'a, 'r, C> {
         self.log.walks.push(Walk { called, returned, shown });
     }
 
+    /// Listeners that are still there hear of everything, then go.
+    fn hear_the_end(&mut self, logs: &mut [Log]) {
+        let (member, round) = (self.member, self.round);
+        let mut staying: Vec<_> = logs.iter_mut().flat_map(|log| &mut log.listeners).collect();
+        staying.retain(|listener| {
+            let there = member.registry().registered_info(listener.handle);
+            there.is_ok_and(|info| info.id == listener.id)
+        });
+        let until = round.now();
+        loop {
+            let more = member.herald_step();
+            let heard: usize = staying.iter_mut().map(|one| one.hear(member, round, 1000)).sum();
+            if !more && heard == 0 {
+                break;
+            }
+        }
+        for listener in staying {
+            listener.until = Some(until);
+            self.deregister(listener.id, listener.handle);
+        }
+        while member.herald_step() {}
+    }
+
     /// After all threads: looks at every entity there was, then ends them all.
-    pub(crate) fn end(mut self, logs: &[Log]) -> Log {
+    pub(crate) fn end(mut self, logs: &mut [Log]) -> Log {
+        if self.round.events != 0 {
+            self.hear_the_end(logs);
+        }
         self.walk();
         let mut names: Vec<_> =
             logs.iter().flat_map(|log| &log.done).filter_map(registered).collect();
@@ -397,8 +498,8 @@ fn registered((id, operation): &(u64, Operation)) -> Option<(u64, Name)> {
     }
 }
 
-/// Checks what the threads of a round did. Says how many operations there were.
-pub(crate) fn judge(logs: &[Log]) -> Result<usize, String> {
+/// Checks what the threads of a round did. Says how many operations there were, and how many events were told.
+pub(crate) fn judge(logs: &[Log]) -> Result<[usize; 2], String> {
     let all = || logs.iter().flat_map(|log| &log.done);
     let mut by_id: BTreeMap<u64, Vec<Operation>> = BTreeMap::new();
     all().for_each(|(id, operation)| by_id.entry(*id).or_default().push(*operation));
@@ -410,7 +511,13 @@ pub(crate) fn judge(logs: &[Log]) -> Result<usize, String> {
         return Err(format!("the handle {:#x} of id {} was given out twice", twice.1, twice.0));
     }
     complete(all().map(|one| one.1), logs.iter().flat_map(|log| &log.walks))?;
-    Ok(all().count())
+    let lives = Lives::new(all());
+    let mut told = 0;
+    for listener in logs.iter().flat_map(|log| &log.listeners) {
+        lives.check(listener)?;
+        told += listener.told();
+    }
+    Ok([all().count(), told])
 }
 
 /// Whether each enumeration shows every entity that is registered throughout, that is from the return of

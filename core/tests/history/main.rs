@@ -17,6 +17,7 @@ mod check;
 #[path = "../common/mod.rs"]
 mod common;
 mod drive;
+mod listen;
 #[cfg(rtm_shuttle)]
 mod schedules;
 #[cfg(not(rtm_shuttle))]

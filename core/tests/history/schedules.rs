@@ -27,6 +27,7 @@ struct Plan {
     threads: u32,
     ids: u64,
     operations: usize,
+    events: u64,
 }
 
 impl Plan {
@@ -39,6 +40,8 @@ impl Plan {
             threads: between(3, 5) as u32,
             ids: between(1, 3),
             operations: between(4, 12) as usize,
+            // With listeners every third time.
+            events: if between(1, 3) == 1 { 4 } else { 0 },
         }
     }
 
@@ -49,10 +52,10 @@ impl Plan {
         }
     }
 
-    /// One execution. Says how many operations there were.
-    fn execute(self) -> usize {
+    /// One execution. Says how many operations there were, and how many events were told.
+    fn execute(self) -> [usize; 2] {
         let (tally, fresh) = (Tally::default(), AtomicU64::new(0));
-        let round = Round::new(self.ids, &fresh, &tally);
+        let round = Round::new(self.ids, &fresh, &tally).with_events(self.events, false);
         let registry =
             Registry::<Payload<'_>, Small>::with_config(Settings::default()).expect("memory");
         let drive = |thread| {
@@ -66,14 +69,15 @@ impl Plan {
             threads.into_iter().map(|thread| thread.join().expect("see above")).collect()
         });
         let member = registry.join().expect("memory");
-        logs.push(Driver::new(&round, &member, self.threads, self.seed).end(&logs));
-        let operations = drive::judge(&logs).unwrap_or_else(|why| panic!("VIOLATION: {why}"));
+        let last = Driver::new(&round, &member, self.threads, self.seed).end(&mut logs);
+        logs.push(last);
+        let done = drive::judge(&logs).unwrap_or_else(|why| panic!("VIOLATION: {why}"));
         drive::nothing_left(&member, &tally);
-        operations
+        done
     }
 }
 
-fn batch(seed: u64) -> (usize, usize) {
+fn batch(seed: u64) -> [usize; 3] {
     let _repeat = Repeat("RTM_SCHEDULE_SEED", seed);
     let mut config = Config::new();
     config.stack_size = 1 << 18;
@@ -82,12 +86,16 @@ fn batch(seed: u64) -> (usize, usize) {
     config.silence_warnings = true;
     config.ungraceful_shutdown_config.immediately_return_on_panic = true;
     let plan = Plan::new(seed);
-    let operations = Arc::new(AtomicUsize::new(0));
-    let count = operations.clone();
+    let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let all = counts.clone();
     let schedules = Runner::new(plan.schedules(), config).run(move || {
-        count.fetch_add(plan.execute(), Ordering::Relaxed);
+        let done = plan.execute();
+        for (all, done) in all.iter().zip(done) {
+            all.fetch_add(done, Ordering::Relaxed);
+        }
     });
-    (schedules, operations.load(Ordering::Relaxed))
+    let [operations, told] = [0, 1].map(|which| counts[which].load(Ordering::Relaxed));
+    [schedules, operations, told]
 }
 
 #[test]
@@ -97,7 +105,7 @@ fn three_to_five_threads() {
     let wanted = variable("RTM_SCHEDULES").map_or(alone, |count| count as usize);
     let (first, batches) = (first.unwrap_or(1), wanted.div_ceil(BATCH) as u64);
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let sums = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let sums = [(); 3].map(|()| AtomicUsize::new(0));
     let start = std::time::Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
@@ -109,17 +117,18 @@ fn three_to_five_threads() {
                     }
                     // Stays set if the batch panics.
                     let others_go_on = Stop(&stop);
-                    let (schedules, operations) = batch(first + number);
+                    let done = batch(first + number);
                     std::mem::forget(others_go_on);
-                    sums[0].fetch_add(schedules, Ordering::Relaxed);
-                    sums[1].fetch_add(operations, Ordering::Relaxed);
+                    for (sum, done) in sums.iter().zip(done) {
+                        sum.fetch_add(done, Ordering::Relaxed);
+                    }
                 }
             });
         }
     });
-    let [schedules, operations] = sums.map(AtomicUsize::into_inner);
+    let [schedules, operations, told] = sums.map(AtomicUsize::into_inner);
     let seconds = start.elapsed().as_secs_f64();
-    println!("{schedules} schedules, {operations} operations, {seconds:.1} s");
+    println!("{schedules} schedules, {operations} operations, {told} events, {seconds:.1} s");
     assert!(schedules >= wanted, "only {schedules} schedules");
 }
 

@@ -222,7 +222,12 @@ static void churning(void)
     EQ(end.Registered, end.Deregistered);
     EQ(end.Reclaimed, end.Deregistered);
     CHECK_OP(end.Registered, >=, made);
+#ifdef RTM_SHORT_GENERATIONS
+    /* Each serves 16 entities. */
+    CHECK(end.ExhaustedSlots > 0 || getenv("RTM_TEST_DIVISOR"));
+#else
     EQ(end.ExhaustedSlots, 0);
+#endif
     EQ(end.Tables, 2);
     OK(RtmxShutdown());
     EQ(statistics().Bytes, 0);

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,42 @@ pub(crate) fn run(name: &str, command: &mut Command, limit: Duration) -> Ended {
         Some(status) => Ended { status, text, time: began.elapsed() },
         None => panic!("{name}: not done after {} s: {command:?}\n{text}", limit.as_secs()),
     }
+}
+
+/// Whether everything is run, as in CI (`CI` is set), or less of what is slow.
+pub(crate) fn whole() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+/// Does something with each, several at a time: in all tests of the program together as many as there are
+/// processors.
+pub(crate) fn for_each<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+    static FREE: OnceLock<Mutex<usize>> = OnceLock::new();
+    static FREED: Condvar = Condvar::new();
+    struct Place(&'static Mutex<usize>);
+    impl Drop for Place {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() += 1;
+            FREED.notify_one();
+        }
+    }
+    let free =
+        FREE.get_or_init(|| Mutex::new(thread::available_parallelism().map_or(1, usize::from)));
+    thread::scope(|scope| {
+        for item in items {
+            let work = &work;
+            scope.spawn(move || {
+                let mut number = free.lock().unwrap();
+                while *number == 0 {
+                    number = FREED.wait(number).unwrap();
+                }
+                *number -= 1;
+                drop(number);
+                let _place = Place(free);
+                work(item);
+            });
+        }
+    });
 }
 
 /// Whether a program can be run. If not, says so loudly; with `CI` set, fails.

@@ -27,8 +27,9 @@ mod runner {
     use std::time::{Duration, Instant};
 
     const USAGE: &str = "\
-loom-mutants [--quick | --deep] [--matrix] [--jobs N] [--list] [MODEL...]
-  --quick   a bound of two pre-emptions (the default)
+loom-mutants [--brief | --deep] [--seconds N] [--matrix] [--jobs N] [--list] [MODEL...]
+            a bound of two pre-emptions
+  --brief   the models as they are at most --seconds (2) from each side, mutants as ever
   --deep    one more for the models as they are, each side at most --seconds (600)
   --matrix  every mutant against every model, not only those that must catch it; for information
   --jobs    processes at a time (as many as there are processors)
@@ -40,9 +41,10 @@ loom-mutants [--quick | --deep] [--matrix] [--jobs N] [--list] [MODEL...]
 
     struct Options {
         deep: bool,
+        brief: bool,
         matrix: bool,
         jobs: usize,
-        seconds: u64,
+        seconds: Option<u64>,
     }
 
     /// One process to run.
@@ -54,7 +56,7 @@ loom-mutants [--quick | --deep] [--matrix] [--jobs N] [--list] [MODEL...]
 
     pub(super) fn main() -> i32 {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut options = Options { deep: false, matrix: false, jobs, seconds: 600 };
+        let mut options = Options { deep: false, brief: false, matrix: false, jobs, seconds: None };
         let (mut list, mut wanted) = (false, Vec::new());
         let mut arguments = std::env::args().skip(1);
         let mut usage = false;
@@ -67,7 +69,7 @@ loom-mutants [--quick | --deep] [--matrix] [--jobs N] [--list] [MODEL...]
                     (model.expect("a model's name").run)();
                     return 0;
                 }
-                "--quick" => options.deep = false,
+                "--brief" => options.brief = true,
                 "--deep" => options.deep = true,
                 "--matrix" => options.matrix = true,
                 "--list" => list = true,
@@ -76,14 +78,14 @@ loom-mutants [--quick | --deep] [--matrix] [--jobs N] [--list] [MODEL...]
                     _ => usage = true,
                 },
                 "--seconds" => match number() {
-                    Some(seconds) => options.seconds = seconds,
                     None => usage = true,
+                    seconds => options.seconds = seconds,
                 },
                 option if option.starts_with('-') => usage = true,
                 _ => wanted.push(argument),
             }
         }
-        if usage {
+        if usage || (options.brief && options.deep) {
             eprintln!("{USAGE}");
             return 2;
         }
@@ -193,14 +195,17 @@ loom-mutants [--quick | --deep] [--matrix] [--jobs N] [--list] [MODEL...]
         let me = std::env::current_exe().expect("the path of this program");
         let mut command = Command::new(me);
         command.args(["--run", case.model.name]).env_remove("RTM_MUTANT");
-        let mut limit = Duration::from_secs(options.seconds);
+        let seconds = options.seconds.unwrap_or(if options.brief { 2 } else { 600 });
+        let mut limit = Duration::from_secs(seconds);
         if let Some((_, mutant)) = case.mutant {
             // Also when searching deep: a larger bound changes the order and finds them later.
             command.env("RTM_MUTANT", mutant);
             limit = MUTANT_LIMIT;
-        } else if options.deep {
-            command.env("RTM_LOOM_DEEP", "1");
-            command.env("LOOM_MAX_DURATION", options.seconds.to_string());
+        } else if options.deep || options.brief {
+            if options.deep {
+                command.env("RTM_LOOM_DEEP", "1");
+            }
+            command.env("LOOM_MAX_DURATION", seconds.to_string());
             // From both sides, and loom looks at the clock now and then.
             limit = limit * 2 + MUTANT_LIMIT;
         }
