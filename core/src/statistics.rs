@@ -8,7 +8,8 @@ pub struct Statistics {
     pub live: u64,
     /// Deregistered, and described to holders of counted references still.
     pub referenced: u64,
-    /// Deregistered, payload not dropped yet.
+    /// Deregistered, payload not dropped yet. Never too few; one that another thread hands over just now may
+    /// count twice.
     pub retired: u64,
     /// The most that `retired` has been, as seen when magazines were sealed.
     pub retired_peak: u64,
