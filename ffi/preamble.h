@@ -304,7 +304,7 @@ typedef HANDLE RTMX_QUEUE_HANDLE, *PRTMX_QUEUE_HANDLE;
 typedef struct _RTMX_STATISTICS {
     ULONGLONG Live;           /* registered now */
     ULONGLONG Referenced;     /* deregistered, still referenced */
-    ULONGLONG Retired;        /* deregistered, not reclaimed yet */
+    ULONGLONG Retired;        /* deregistered, not reclaimed yet; for a moment one may count twice */
     ULONGLONG RetiredPeak;    /* the most that Retired has been */
     ULONGLONG Reclaimed;      /* reclaimed so far */
     ULONGLONG Registered;     /* registrations so far */

@@ -31,7 +31,8 @@ statistics! {
     Gauge live,
     /// Deregistered, and described to holders of counted references still.
     Gauge referenced,
-    /// Deregistered, payload not dropped yet.
+    /// Deregistered, payload not dropped yet. Never too few; one that another thread hands over just now may
+    /// count twice.
     Gauge retired,
     /// The most that `retired` has been, as seen when magazines were sealed.
     Gauge retired_peak,
