@@ -143,12 +143,12 @@ fn a_change_of_the_sources_is_noticed() {
     found(strengthen, "`stack.rs::is_empty head Acquire`");
     let weaken = |tree: &mut Tree| {
         edit(
-            tree.file("reclamation.rs"),
+            tree.file("reclamation/grace.rs"),
             ".graces.over.store(grace, Ordering::Release)",
             ".graces.over.store(grace, Ordering::Relaxed)",
         );
     };
-    found(weaken, "there is no `reclamation.rs::note_over over Release`");
+    found(weaken, "there is no `reclamation/grace.rs::note_over over Release`");
     let fence = |tree: &mut Tree| {
         edit(tree.file("reclamation/flush.rs"), "            fence(Ordering::SeqCst);\n", "");
     };
@@ -228,7 +228,7 @@ fn a_change_of_the_page_is_noticed() {
     );
     found(swap, "stands on the wrong side");
     let unexplained = |tree: &mut Tree| {
-        let old = row(&tree.page, "`reclamation.rs::note_over over Release`");
+        let old = row(&tree.page, "`reclamation/grace.rs::note_over over Release`");
         let kept: Vec<_> = old.split(" | ").take(6).collect();
         edit(&mut tree.page, &old, &format!("{} | – |", kept.join(" | ")));
     };
