@@ -45,7 +45,7 @@
 use crate::alloc::{OutOfMemory, try_box};
 use crate::error::WaitError;
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
-use crate::reserve::{BAG, Block, COLLECTOR, PARTICIPANT, lend, shared};
+use crate::reserve::{BAG, Block, COLLECTOR, PARTICIPANT, lend, lend_each, shared};
 use crate::stack::{Linked, Stack};
 use crate::sync::{
     Arc, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, Padded, bump,
@@ -291,7 +291,7 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
                 wanted: AtomicU64::new(0),
             }),
         };
-        let _loans = [lend(COLLECTOR)?, lend(BAG)?, lend(shared::<Shared<S>>())?];
+        let _loans = lend_each([COLLECTOR, BAG, shared::<Shared<S>>()])?;
         Ok(Domain { collector: epoch::Collector::new(), shared: Arc::new(all) })
     }
 

@@ -133,6 +133,19 @@ pub fn lend(layout: Layout) -> Result<Loan, OutOfMemory> {
     Ok(Block::new(layout)?.lend())
 }
 
+/// As [`lend`], for one allocation of each layout. All blocks are put by before the first is lent: memory for
+/// a block might else be found in another one.
+pub(crate) fn lend_each<const N: usize>(layouts: [Layout; N]) -> Result<[Loan; N], OutOfMemory> {
+    if cfg!(rtm_loom) {
+        return Ok(layouts.map(|_| Loan(None)));
+    }
+    let mut blocks = [const { None }; N];
+    for (block, layout) in blocks.iter_mut().zip(layouts) {
+        *block = Some(Block::new(layout)?);
+    }
+    Ok(blocks.map(|block| block.map_or(Loan(None), Block::lend)))
+}
+
 /// As [`lend`] for a bag with a lender; without, nothing.
 pub(crate) fn lend_bag() -> Result<Option<Loan>, OutOfMemory> {
     Ok(Block::bag()?.map(Block::lend))

@@ -20,7 +20,8 @@
     F(RtmGetRegisteredEntities) F(RtmInvokeMethod) F(RtmReferenceHandles) F(RtmRegisterEntity)      \
     F(RtmReleaseEntities) F(RtmReleaseEntityInfo) F(RtmxCreateEventQueue) F(RtmxCreateReader)       \
     F(RtmxDeleteEventQueue) F(RtmxDeleteReader) F(RtmxDeregisterEntityLater) F(RtmxDispatchEvents)  \
-    F(RtmxEnter) F(RtmxErrorText) F(RtmxFlush) F(RtmxGetAbiNumber) F(RtmxGetContext)                \
+    F(RtmxEnter) F(RtmxErrorText) F(RtmxFlush) F(RtmxFormatEntities) F(RtmxFormatStatistics)        \
+    F(RtmxGetAbiNumber) F(RtmxGetContext)                                                           \
     F(RtmxGetContexts) F(RtmxGetEventQueueDescriptor) F(RtmxGetLimits) F(RtmxGetStatistics)         \
     F(RtmxGetVersion) F(RtmxLeave) F(RtmxQuiescent) F(RtmxReaderEnter) F(RtmxReaderGetContext)      \
     F(RtmxReaderGetContexts) F(RtmxReaderLeave) F(RtmxReaderQuiescent) F(RtmxRegisterEntity)        \
@@ -340,6 +341,16 @@ static void the_rest(Worker *worker)
     UNTIL(RtmxSetLimits) OK(IN(RtmxSetLimits, (&limits, sizeof limits)));
     UNTIL(RtmxGetStatistics) OK(IN(RtmxGetStatistics, (&figures, sizeof figures)));
     CHECK_OP(figures.Live, >=, 4);
+    static __thread char text[1 << 14];
+    UNTIL(RtmxFormatStatistics) {
+        UINT size = sizeof text;
+        OK(IN(RtmxFormatStatistics, (RTMX_JSON, text, &size)));
+    }
+    UNTIL(RtmxFormatEntities) {
+        ULONGLONG position = 0;
+        UINT size = sizeof text;
+        OK(IN(RtmxFormatEntities, (RTMX_TEXT, &position, text, &size)));
+    }
     UNTIL(RtmxSetLogFunction) OK(IN(RtmxSetLogFunction, (caught, NULL)));
     /* They wait for the one that stays inside. */
     UNTIL(RtmxSynchronize) OK(IN(RtmxSynchronize, ()));
