@@ -501,13 +501,13 @@ impl<S: Send + Sync + 'static> Local<S> {
         batch.garbage = garbage;
         batch.phase = phase;
         batch.grace = if active(Mutant::RipenAtOnce) { 0 } else { shared.next_grace() };
+        bump(&record.waiting, 1);
         if deferred {
             shared.deferred.push(batch);
         } else {
             record
                 .due
                 .store(record.due.load(Ordering::Relaxed).min(batch.grace), Ordering::Relaxed);
-            bump(&record.waiting, 1);
             record.sealed.push(batch);
         }
         record.roomy.store(u64::MAX, Ordering::Relaxed);

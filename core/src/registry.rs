@@ -590,7 +590,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         local: &'a Local<Member>,
     ) -> Result<Flushing<'a, T, C>, WaitError> {
         self.may_wait_as(local)?;
-        self.slab.seal_all(local).map_err(|OutOfMemory| WaitError::OutOfMemory)?;
+        let no_memory = |OutOfMemory| WaitError::OutOfMemory;
+        self.slab.seal_all(local).map_err(no_memory)?;
+        local.step().map_err(no_memory)?;
         Ok(Flushing::new(self, local))
     }
 
@@ -601,7 +603,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     pub fn collect(&self) -> u64 {
         self.ambient(|local| {
             self.collect_as(local);
-            while let Some(payload) = self.departed_as(local).next_departed() {
+            let mut departed = self.departed_as(local);
+            while let Some(payload) = departed.next_departed() {
                 drop(payload);
             }
         })

@@ -227,7 +227,7 @@ pub unsafe extern "C" fn RtmxErrorText(Code: DWORD) -> *const c_char {
         ERROR_INVALID_PARAMETER => {
             c"A required pointer is NULL or misaligned, a size is too small, or a value out of range."
         }
-        ERROR_INSUFFICIENT_BUFFER => c"There are more entries than the arrays have room for.",
+        ERROR_INSUFFICIENT_BUFFER => c"There is more than the arrays or the buffer have room for.",
         ERROR_NOT_LOCKED => c"Not inside a read section: call RtmxEnter or RtmxReaderEnter first.",
         ERROR_BUSY => {
             c"In use: deregister and release entities, leave read sections, end dispatching first."

@@ -105,9 +105,10 @@ impl<S: Send + Sync + 'static> Local<S> {
 
     /// Takes a step towards the end of all grace periods that somebody waits for.
     pub(crate) fn step(&self) -> Result<(), OutOfMemory> {
-        self.begin_grace()?;
+        let begun = self.begin_grace();
+        // Also without memory: what the collector frees may be some.
         self.nudge();
-        Ok(())
+        begun
     }
 
     /// Begins a grace period, if somebody waits for one and none is under way.

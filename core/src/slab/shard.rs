@@ -327,7 +327,11 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     }
 
     /// The last thing that kept an object has gone, and its payload before: its slot is ours.
-    fn free_kept<S: Sharded>(&self, shard: &Shard<S>, token: Token) {
+    fn free_kept<S: Sharded>(&self, local: &Local<S>, token: Token) {
+        let record = local.record();
+        let shard = record.state.shard();
+        // A slot more, so a look more at the backlog.
+        record.roomy.store(u64::MAX, Ordering::Relaxed);
         let place = self.place(token);
         match Word(place.word.load(Ordering::Relaxed)).state() {
             State::Vacant => Freed::one(place).put(shard),
@@ -350,7 +354,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             let shard = local.record().state.shard();
             bump(&shard.let_go, 1);
             if free {
-                self.free_kept(shard, token);
+                self.free_kept(local, token);
             }
         }
         Some(released)
@@ -359,7 +363,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// Ends a hold, and frees the slot if nothing else kept it.
     pub(crate) fn let_go<S: Sharded>(&self, local: &Local<S>, token: Token) {
         if self.end_hold(token) {
-            self.free_kept(local.record().state.shard(), token);
+            self.free_kept(local, token);
         }
     }
 
