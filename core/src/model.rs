@@ -99,7 +99,7 @@ impl Seat {
     /// Drops garbage from [`retire`](Seat::retire) that is ripe, whoever retired it.
     pub fn process(&self) {
         for record in self.0.shared().records() {
-            for mut batch in self.0.shared().take_ripe(&record.sealed).0 {
+            for mut batch in self.0.shared().take_ripe(&record.sealed) {
                 self.0.shared().finish(&mut batch, 0);
             }
         }
@@ -123,6 +123,27 @@ impl Seat {
     /// Where its record is, to see whether it is used again.
     pub fn place(&self) -> usize {
         ptr::from_ref(self.0.record()).addr()
+    }
+}
+
+/// Sealed batches without a domain; all are ripe at once.
+pub struct Sealed(reclamation::Sealed<Member>);
+
+impl Sealed {
+    /// None.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Sealed {
+        Sealed(reclamation::Sealed::default())
+    }
+
+    /// Adds one.
+    pub fn push(&self) {
+        self.0.push(Batch::new().expect("memory for a batch"));
+    }
+
+    /// Takes all there are. Says how many.
+    pub fn take(&self) -> usize {
+        self.0.take_ripe(0).count()
     }
 }
 

@@ -141,6 +141,10 @@ mutants! {
     CountInLate,
     /// The end of a grace period is seen relaxed.
     GraceOverSeenRelaxed,
+    /// A sealed batch is pushed without releasing that it is there.
+    DueRelaxed,
+    /// Whoever takes sealed batches does not acquire which are there.
+    DueSeenRelaxed,
     /// A seal does not look at the phase again after counting itself in.
     SealWithoutRecheck,
     // --- sync: bell ---

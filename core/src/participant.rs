@@ -526,7 +526,7 @@ impl<T: Send + Sync, C: Config> Departed<'_, T, C> {
                 Some(batch) => batch,
                 None => {
                     let shared = self.local.shared();
-                    self.chain = shared.take_ripe(&shared.deferred).0;
+                    self.chain = shared.take_ripe(&shared.deferred);
                     self.chain.next()?
                 }
             };

@@ -46,7 +46,7 @@ use crate::alloc::{OutOfMemory, try_box};
 use crate::error::WaitError;
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reserve::{BAG, Block, COLLECTOR, PARTICIPANT, lend, lend_each, shared};
-use crate::stack::{Linked, Stack};
+use crate::stack::Linked;
 use crate::sync::{
     Arc, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, Padded, bump,
     thread_token,
@@ -58,8 +58,10 @@ use std::ptr;
 
 mod flush;
 mod grace;
+mod sealed;
 pub(crate) use flush::Flush;
 use grace::{Grace, Graces};
+pub(crate) use sealed::Sealed;
 
 /// What can wait for a grace period.
 pub(crate) enum Garbage {
@@ -119,12 +121,10 @@ pub(crate) struct Record<S> {
     /// The thread that runs drops for this member, else 0.
     dropping: AtomicUsize,
     /// Batches sealed here.
-    pub(crate) sealed: Stack<Batch<S>>,
-    /// The grace period after which it is worth while to look at them; a hint for the owner.
-    due: AtomicU64,
-    /// Batches that the owner has sealed since something of it became ripe, and the grace period that it began
-    /// last. Owner only.
-    waiting: AtomicU64,
+    pub(crate) sealed: Sealed<S>,
+    /// Batches that the owner has sealed since it last found some of them ripe (of deferred ones it does not
+    /// hear), and the grace period that it began last. Owner only.
+    pub(crate) waiting: AtomicU64,
     begun: AtomicU64,
     /// The limit of the backlog that was found far away; until the owner seals or needs new slots it does
     /// not look again. Owner only.
@@ -145,7 +145,7 @@ pub(crate) struct Shared<S> {
     /// The registry has gone; members may be let go.
     closed: AtomicBool,
     /// Sealed batches whose payloads are dropped only by those who ask for them.
-    pub(crate) deferred: Padded<Stack<Batch<S>>>,
+    pub(crate) deferred: Padded<Sealed<S>>,
     graces: Padded<Graces>,
     accounts: Padded<Accounts>,
 }
@@ -281,7 +281,7 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
             records: AtomicPtr::new(ptr::null_mut()),
             phase: AtomicUsize::new(2),
             closed: AtomicBool::new(false),
-            deferred: Padded(Stack::default()),
+            deferred: Padded(Sealed::default()),
             graces: Padded(Graces { begun: AtomicU64::new(0), over: AtomicU64::new(0) }),
             accounts: Padded(Accounts {
                 outstanding: [AtomicUsize::new(0), AtomicUsize::new(0)],
@@ -340,8 +340,7 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
             depth: AtomicU32::new(0),
             inside: AtomicUsize::new(0),
             dropping: AtomicUsize::new(0),
-            sealed: Stack::default(),
-            due: AtomicU64::new(Grace::MAX),
+            sealed: Sealed::default(),
             waiting: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             roomy: AtomicU64::new(u64::MAX),
@@ -502,14 +501,8 @@ impl<S: Send + Sync + 'static> Local<S> {
         batch.phase = phase;
         batch.grace = if active(Mutant::RipenAtOnce) { 0 } else { shared.next_grace() };
         bump(&record.waiting, 1);
-        if deferred {
-            shared.deferred.push(batch);
-        } else {
-            record
-                .due
-                .store(record.due.load(Ordering::Relaxed).min(batch.grace), Ordering::Relaxed);
-            record.sealed.push(batch);
-        }
+        let sealed = if deferred { &*shared.deferred } else { &record.sealed };
+        sealed.push(batch);
         record.roomy.store(u64::MAX, Ordering::Relaxed);
         self.push_on();
     }

@@ -458,7 +458,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// Drops what this member retired long enough ago.
     pub(crate) fn process_own(&self, local: &Local<Member>) {
         let record = local.record();
-        if local.shared().has_ripe(record) && !record.is_dropping() {
+        if local.shared().has_ripe(&record.sealed) && !record.is_dropping() {
+            record.waiting.store(0, Ordering::Relaxed);
             self.slab.process_ripe(local, record);
         }
     }
@@ -629,9 +630,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             return;
         }
         for record in local.shared().records() {
-            if !record.sealed.is_empty() {
-                self.slab.process_ripe(local, record);
-            }
+            self.slab.process_ripe(local, record);
         }
     }
 }

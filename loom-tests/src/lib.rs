@@ -162,6 +162,7 @@ models! {
     reclamation {
         grace_period [RipenAtOnce]
         grace_period_too_early [GraceUnderWay GraceWithoutFence]
+        push_against_take [DueRelaxed DueSeenRelaxed]
         synchronize []
         synchronize_with_one_inside [GraceOverSeenRelaxed]
         phases [

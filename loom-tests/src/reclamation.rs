@@ -4,7 +4,7 @@ use crate::{Canary, Ledger, One, Pair, Two, explore, explore_once, spawn};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, AtomicPtr};
 use loom::thread;
-use rtm_core::model::{Domain, Seat, Slab, slot_of};
+use rtm_core::model::{Domain, Sealed, Seat, Slab, slot_of};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -103,6 +103,20 @@ pub fn grace_period_too_early() {
         (0..2 * STEPS).for_each(|_| sealer.nudge());
         sealer.process();
         assert_eq!(ledger.drops(1), 1);
+    });
+}
+
+/// Nobody loses a batch by looking for ripe ones while it is pushed.
+pub fn push_against_take() {
+    explore(|| {
+        let sealed = Arc::new(Sealed::new());
+        let thread = {
+            let sealed = sealed.clone();
+            spawn(move || sealed.push())
+        };
+        let early = sealed.take();
+        thread.join().unwrap();
+        assert_eq!(early + sealed.take(), 1);
     });
 }
 

@@ -4,6 +4,7 @@
 rtm_loom_tests::tests! { reclamation:
     grace_period
     grace_period_too_early
+    push_against_take
     synchronize
     synchronize_with_one_inside
     phases

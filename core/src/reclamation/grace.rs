@@ -17,12 +17,12 @@
 //!
 //! *Progress.* Sealing and pushing on: lock-free. `synchronize` blocks until other threads leave.
 
-use super::{Batch, Local, Record, Shared};
+use super::{Batch, Local, Sealed, Shared};
 use crate::alloc::OutOfMemory;
 use crate::error::WaitError;
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reserve::lend_bag;
-use crate::stack::{Chain, Stack};
+use crate::stack::Chain;
 use crate::sync::{Arc, AtomicU64, Backoff, Ordering};
 
 /// A grace period.
@@ -39,10 +39,10 @@ pub(super) struct Graces {
 }
 
 impl<S> Shared<S> {
-    /// Whether it is worth while for the owner of this record to look at its sealed batches.
+    /// Whether something of these batches is ripe.
     #[inline(always)]
-    pub(crate) fn has_ripe(&self, record: &Record<S>) -> bool {
-        record.due.load(Ordering::Relaxed) <= self.graces.over.load(Ordering::Relaxed)
+    pub(crate) fn has_ripe(&self, of: &Sealed<S>) -> bool {
+        of.has_ripe(self.graces_over())
     }
 
     /// The grace period that garbage which was unlinked before must wait for.
@@ -57,35 +57,20 @@ impl<S> Shared<S> {
     }
 
     /// Grace periods that are over.
+    #[inline(always)]
     pub(crate) fn graces_over(&self) -> Grace {
         self.graces.over.load(Ordering::Relaxed)
     }
 
-    fn is_over(&self, grace: Grace) -> bool {
+    /// As [`graces_over`](Self::graces_over), for one who goes on to reclaim.
+    fn graces_seen_over(&self) -> Grace {
         // Acquire: partner is `note_over`; what those did who have left is seen.
-        grace <= self.graces.over.load(relaxed_if(Mutant::GraceOverSeenRelaxed, Ordering::Acquire))
+        self.graces.over.load(relaxed_if(Mutant::GraceOverSeenRelaxed, Ordering::Acquire))
     }
 
-    /// Takes the ripe batches off a stack and puts the others back. Says when the first of these will be ripe.
-    pub(crate) fn take_ripe(&self, from: &Stack<Batch<S>>) -> (Chain<Batch<S>>, Grace) {
-        let (mut ripe, mut due) = (Chain::empty(), Grace::MAX);
-        for batch in from.take() {
-            if self.is_over(batch.grace) {
-                ripe.push(batch);
-            } else {
-                due = due.min(batch.grace);
-                from.push(batch);
-            }
-        }
-        (ripe, due)
-    }
-}
-
-impl<S> Record<S> {
-    /// Notes when the first of the sealed batches will be ripe, after a look at them.
-    pub(crate) fn note_due(&self, due: Grace) {
-        self.due.store(due, Ordering::Relaxed);
-        self.waiting.store(0, Ordering::Relaxed);
+    /// Takes what is ripe of these batches.
+    pub(crate) fn take_ripe(&self, from: &Sealed<S>) -> Chain<Batch<S>> {
+        from.take_ripe(self.graces_seen_over())
     }
 }
 
@@ -154,7 +139,7 @@ impl<S: Send + Sync + 'static> Local<S> {
         let mut backoff = Backoff::default();
         loop {
             self.step().map_err(|OutOfMemory| WaitError::OutOfMemory)?;
-            if shared.is_over(grace) {
+            if grace <= shared.graces_seen_over() {
                 return Ok(());
             }
             backoff.snooze();
@@ -164,6 +149,6 @@ impl<S: Send + Sync + 'static> Local<S> {
 
 /// The deferred function: everybody has left who was inside when the grace period began.
 fn note_over<S>(shared: &Arc<Shared<S>>, grace: Grace) {
-    // Release: partner is `is_over`.
+    // Release: partner is `graces_seen_over`.
     shared.graces.over.store(grace, Ordering::Release);
 }

@@ -247,17 +247,13 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
 
     /// Processes the ripe batches of one record: drops payloads, frees slots for this member.
     pub(crate) fn process_ripe<S: Sharded>(&self, local: &Local<S>, from: &Record<S>) {
-        let (mut ripe, due) = local.shared().take_ripe(&from.sealed);
-        if std::ptr::eq(local.record(), from) {
-            from.note_due(due);
-        }
+        let mut ripe = local.shared().take_ripe(&from.sealed);
         // A payload's drop that panics leaves the rest of the chain to be put back.
         struct PutBack<'a, S>(&'a mut Chain<Batch<S>>, &'a Record<S>);
         impl<S> Drop for PutBack<'_, S> {
             fn drop(&mut self) {
                 for batch in &mut *self.0 {
                     self.1.sealed.push(batch);
-                    self.1.note_due(0);
                 }
             }
         }
@@ -533,12 +529,8 @@ impl<F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drop for Drain<'_, F, T, C
         } else if let Garbage::Slots { deferred, .. } = batch.garbage {
             self.shared.note_processed(self.done);
             batch.garbage = Garbage::Slots { head: self.head, count: self.left, deferred };
-            if deferred {
-                self.shared.deferred.push(batch);
-            } else {
-                self.record.sealed.push(batch);
-                self.record.note_due(0);
-            }
+            let sealed = if deferred { &*self.shared.deferred } else { &self.record.sealed };
+            sealed.push(batch);
         }
     }
 }
