@@ -138,6 +138,7 @@ compile_error!("rtm needs a 64-bit target: handles, words and index cells are 64
 
 mod alloc;
 mod code;
+mod collect;
 mod courier;
 mod departure;
 mod describe;

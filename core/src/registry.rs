@@ -13,34 +13,29 @@
 //!
 //! *Deregistration:* `departure`.
 //!
-//! *Drops of payloads* run in threads that register or deregister, for slots that they retired
-//! themselves; in `collect` and `flush`, for everybody's; deferred payloads only there. Never in a
-//! thread that only reads, never while we are inside a section of our own, never nested in another drop
-//! of the same member.
+//! *Reclaiming:* `collect`.
 //!
 //! *Progress.* Registration and deregistration are lock-free. They drop whatever of their own member is ripe: a
 //! magazine as a rule, all that waited after a stuck reader has left.
 
 use crate::alloc::{OutOfMemory, try_box};
-use crate::code::{self, Bells, ClientCode, Code};
+use crate::code::{Bells, ClientCode, Code};
 use crate::courier;
 use crate::describe::Awaited;
 use crate::dispatch::{Audience, Herald, Joining, Listener, Paused};
 use crate::entity::{EntityFixed, EntityInfo, EntityPlain};
-use crate::error::{
-    DeregisterError, InvalidHandle, ReferenceError, Refusal, RegisterError, WaitError,
-};
+use crate::error::{DeregisterError, InvalidHandle, ReferenceError, Refusal, RegisterError};
 use crate::handle::{Config, Handle, Kind, Standard, Token, random_secret};
 use crate::index::Exists;
 use crate::journal::Note;
 use crate::limits::{Credits, InForce, Limits};
 use crate::member::{self, Member};
 use crate::mutant::{Mutant, active};
-use crate::participant::{Flushing, Found, Guard, Participant, Registration};
+use crate::participant::{Found, Guard, Participant, Registration};
 use crate::probes;
 use crate::reclamation::{Domain, Local};
 use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, bump, thread_token};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, bump};
 use crate::table::{Profile, Table, Tables};
 use crate::waits::Waits;
 use std::sync::Arc;
@@ -455,33 +450,6 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
     }
 
-    /// Drops what this member retired long enough ago.
-    pub(crate) fn process_own(&self, local: &Local<Member>) {
-        let record = local.record();
-        if local.shared().has_ripe(&record.sealed) && !record.is_dropping() {
-            record.waiting.store(0, Ordering::Relaxed);
-            self.slab.process_ripe(local, record);
-        }
-    }
-
-    /// Whether no more entities wait for their grace period than the limit allows, after reclaiming if need be.
-    #[cold]
-    fn finds_room(&self, local: &Local<Member>, limit: u64) -> bool {
-        let record = local.record();
-        let waiting = || local.shared().backlog() + record.state.shard().unsealed();
-        if waiting() > limit {
-            self.collect_as(local);
-            if waiting() > limit {
-                return false;
-            }
-        }
-        // Far below a large limit the next look can wait until this member seals or needs new slots.
-        if limit / 2 >= u64::from(8 * C::MAGAZINE).max(waiting()) {
-            record.roomy.store(limit, Ordering::Relaxed);
-        }
-        true
-    }
-
     // --- References ---
 
     /// Takes a counted reference: the entity's information stays readable, and its handle unused,
@@ -542,96 +510,6 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// How many counted references the entity has; 0 if the handle is invalid.
     pub fn references(&self, handle: Handle) -> u32 {
         self.slab.open(handle).map_or(0, |token| self.slab.references(token))
-    }
-
-    // --- Reclamation ---
-
-    /// Returns when every read section that was open at the call has ended. (A section that is
-    /// entered during the call may delay it further: crossbeam's epochs.)
-    ///
-    /// Blocks.
-    ///
-    /// # Errors
-    /// [`WaitError`]: called where it would never return.
-    pub fn synchronize(&self) -> Result<(), WaitError> {
-        self.ambient(|local| self.synchronize_as(local)).unwrap_or(Err(WaitError::OutOfMemory))
-    }
-
-    pub(crate) fn synchronize_as(&self, local: &Local<Member>) -> Result<(), WaitError> {
-        self.may_wait_as(local)?;
-        local.synchronize()
-    }
-
-    pub(crate) fn may_wait_as(&self, local: &Local<Member>) -> Result<(), WaitError> {
-        local.record().state.frames.adopt();
-        if code::has_frame(local.shared(), thread_token(), |_| true) {
-            return Err(WaitError::InsideClientCode);
-        }
-        local.shared().may_wait()
-    }
-
-    /// Returns when every payload whose deregistration returned before the call has been dropped, by this thread
-    /// or another, and thus every read section ended that could have seen one of them.
-    ///
-    /// Blocks. A payload's drop that panics panics here; call again for the rest.
-    ///
-    /// # Errors
-    /// [`WaitError`]: called where it would never return.
-    pub fn flush(&self) -> Result<(), WaitError> {
-        let local = member::ambient(&self.domain).map_err(|OutOfMemory| WaitError::OutOfMemory)?;
-        let mut flushing = self.begin_flush_as(&local)?;
-        while let Some(payload) = flushing.next_departed() {
-            drop(payload);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn begin_flush_as<'a>(
-        &'a self,
-        local: &'a Local<Member>,
-    ) -> Result<Flushing<'a, T, C>, WaitError> {
-        self.may_wait_as(local)?;
-        let no_memory = |OutOfMemory| WaitError::OutOfMemory;
-        self.slab.seal_all(local).map_err(no_memory)?;
-        local.step().map_err(no_memory)?;
-        Ok(Flushing::new(self, local))
-    }
-
-    /// Drops whatever is due, of all threads, without waiting for anybody. Says how many departed
-    /// entities still wait.
-    ///
-    /// Inside a payload's drop it drops nothing. Lock-free, apart from the drops.
-    pub fn collect(&self) -> u64 {
-        self.ambient(|local| {
-            self.collect_as(local);
-            let mut departed = self.departed_as(local);
-            while let Some(payload) = departed.next_departed() {
-                drop(payload);
-            }
-        })
-        .ok();
-        self.retired()
-    }
-
-    /// Seals what is retired, pushes the epoch on, processes what is ripe of everybody.
-    pub(crate) fn collect_as(&self, local: &Local<Member>) {
-        // Without memory for a batch its list waits for another time.
-        let _ = self.slab.seal_all(local);
-        // Two steps are a grace period, and the one that is under way may be too early.
-        for _ in 0..4 {
-            // Without memory, another time.
-            let _ = local.step();
-        }
-        self.process_all(local);
-    }
-
-    pub(crate) fn process_all(&self, local: &Local<Member>) {
-        if local.record().is_dropping() {
-            return;
-        }
-        for record in local.shared().records() {
-            self.slab.process_ripe(local, record);
-        }
     }
 }
 
