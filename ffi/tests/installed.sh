@@ -99,8 +99,8 @@ abi() {
 
 # --- C and C++ ---
 
-programs=$(sed -n '/^const PROGRAMS/,/^];/s/^    "\(.*\)",$/\1/p' ffi/tests/c.rs)
-[ "$(wc -w <<<"$programs")" -ge 20 ] || fail "c.rs has lost its programs"
+programs=$(sed -n '/^pub(super) const PROGRAMS/,/^];/s/^    "\(.*\)",$/\1/p' ffi/tests/c/compile.rs)
+[ "$(wc -w <<<"$programs")" -ge 20 ] || fail "compile.rs has lost its programs"
 
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 # Each program repeats what it repeats less.
