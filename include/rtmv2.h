@@ -1028,8 +1028,8 @@ RTM_API DWORD RtmxFormatStatistics(UINT Format,
  *   handle=0x... table=INSTANCE/inet|inet6 id=0x... state=registered|departing|referenced references=N
  *
  * departing: deregistered and not cleaned up; its code runs, or a read section might have its context, or the
- * cleanup is still due. referenced: cleaned up, and described to holders of references. Then, as it
- * applies: untold, a listener has not been told that it has gone; methods=open|blocked, and
+ * cleanup is still due. referenced: cleaned up, and described to holders of references or, if untold, to
+ * listeners. Then, as it applies: untold, a listener has not been told that it has gone; methods=open|blocked, and
  * invocations=N, the calls inside its methods; lag=N, events that its callback has not consumed, and
  * told=now|no, whether a thread is at its callback; running=N, how many run its code in all, or running=? for one
  * that departs and that no RtmDeregisterEntity waits for; awaited, one does. As RTMX_JSON, the same as an object,

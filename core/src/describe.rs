@@ -266,7 +266,8 @@ impl fmt::Display for Description {
             f.write_str(" untold")?;
         }
         let Some(now) = self.activity else {
-            return f.write_str(if self.client_code { " running=?" } else { "" });
+            let unknown = self.client_code && self.stage == Stage::Departing;
+            return f.write_str(if unknown { " running=?" } else { "" });
         };
         if now.methods {
             f.write_str(if now.blocked { " methods=blocked" } else { " methods=open" })?;

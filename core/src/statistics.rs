@@ -118,7 +118,8 @@ pub enum Format<'a> {
     Json,
     /// Prometheus' text exposition, version 0.0.4: names begin with `rtm_`, those of counters end with
     /// `_total`. Each figure has these labels, pairs of a name and any value; what a label's name must not
-    /// contain is made an underscore.
+    /// contain is made an underscore, and so is an empty one. Names must differ also then, and must not begin
+    /// with two underscores, which are Prometheus' own.
     Prometheus(&'a [(&'a str, &'a str)]),
 }
 
@@ -149,8 +150,9 @@ impl Format<'_> {
                 Ok(())
             }
             Format::Json => {
+                out.write_char('{')?;
                 for (index, Figure { name, value, .. }) in figures.into_iter().enumerate() {
-                    let before = if index == 0 { '{' } else { ',' };
+                    let before = if index == 0 { "" } else { "," };
                     write!(out, "{before}\"{name}\":{value}")?;
                 }
                 out.write_str("}\n")
@@ -173,6 +175,9 @@ fn exposition(figure: Figure, labels: &[(&str, &str)], out: &mut dyn Write) -> f
     write!(out, "\n# TYPE rtm_{name}{suffix} {kind}\nrtm_{name}{suffix}")?;
     for (index, (label, of)) in labels.iter().enumerate() {
         out.write_char(if index == 0 { '{' } else { ',' })?;
+        if label.is_empty() {
+            out.write_char('_')?;
+        }
         for (place, letter) in label.chars().enumerate() {
             let fits = letter == '_'
                 || letter.is_ascii_alphabetic()

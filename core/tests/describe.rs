@@ -62,6 +62,23 @@ fn stages_and_references() {
 }
 
 #[test]
+fn whose_payload_is_gone_runs_nothing() {
+    let registry = registry();
+    let participant = registry.join().unwrap();
+    let code = ClientCode { methods: true, ..ClientCode::default() };
+    let handle = participant.register_client(entity(9), 0, DropBy::Writers, code).ok().unwrap();
+    registry.reference(handle).unwrap();
+    let guard = registry.enter();
+    registry.deregister_later(handle).unwrap();
+    let says = || of(&participant, handle).unwrap().to_string();
+    assert!(says().ends_with("state=departing references=1 running=?"), "{}", says());
+    drop(guard);
+    registry.flush().unwrap();
+    assert!(says().ends_with("state=referenced references=1"), "{}", says());
+    registry.release(handle).unwrap();
+}
+
+#[test]
 fn without_an_index() {
     let registry = Registry::<u64, HandlesOnly>::with_config(Settings::default()).unwrap();
     let participant = registry.join().unwrap();

@@ -176,3 +176,14 @@ fn help_is_one_line() {
     Format::Prometheus(&[]).write([figure], &mut text).unwrap();
     assert_eq!(text, "# HELP rtm_x a\\\\b\\nc\n# TYPE rtm_x gauge\nrtm_x 1\n");
 }
+
+#[test]
+fn nothing_and_no_name_are_written_rightly() {
+    let mut text = String::new();
+    Format::Json.write([], &mut text).unwrap();
+    assert_eq!(text, "{}\n");
+    text.clear();
+    let figure = Figure { name: "x", help: "", kind: FigureKind::Gauge, value: 1 };
+    Format::Prometheus(&[("", "v")]).write([figure], &mut text).unwrap();
+    assert!(text.ends_with("\nrtm_x{_=\"v\"} 1\n"), "{text}");
+}
