@@ -6,7 +6,7 @@
 //! of the same member.
 //!
 //! *The backlog's limit* is looked at by each registration, but for a member that has found less than half of
-//! it: until it seals or needs new slots, which is when it may have added to the backlog.
+//! it: until it seals, needs new slots, or frees one that references have kept.
 //!
 //! *Progress.* Lock-free, apart from the drops; `synchronize` and flushing block for readers.
 

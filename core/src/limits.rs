@@ -40,8 +40,8 @@ pub struct Limits {
     /// Departed entities that wait for their grace period, beyond which registration is refused
     /// rather than memory eaten because a reader is stuck. Counted in magazines of 256 for each
     /// thread, so that up to 255 for each other thread may come on top. A thread that found less than half
-    /// of a limit of at least 4,096 looks again after 256 departures of its own, or when it needs new
-    /// slots: until then what it registers is not refused. Default: 2^20.
+    /// of a limit of at least 4,096 looks again after 256 departures of its own, when it needs new
+    /// slots, or when it has freed one by a last release: until then what it registers is not refused. Default: 2^20.
     pub backlog: u64,
     /// Events of one table that are kept for slow listeners; one that falls further behind is told that
     /// it missed some. 32 bytes each while they are kept. Rounded up to a power of two, at least 512 and at

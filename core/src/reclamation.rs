@@ -126,8 +126,8 @@ pub(crate) struct Record<S> {
     /// hear), and the grace period that it began last. Owner only.
     pub(crate) waiting: AtomicU64,
     begun: AtomicU64,
-    /// The limit of the backlog that was found far away; until the owner seals or needs new slots it does
-    /// not look again. Owner only.
+    /// The limit of the backlog that was found far away; the owner does not look again until it seals, needs new
+    /// slots, or frees one that references have kept. Owner only.
     pub(crate) roomy: AtomicU64,
     pub(crate) state: S,
 }
