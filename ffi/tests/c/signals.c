@@ -89,9 +89,10 @@ static void handle_signal(int signal)
     int error = errno;
     (void)signal;
     CHECK(mine != NULL);
-    interrupted[where]++;
+    interrupted[where] = interrupted[where] + 1; /* C++20 has no ++ of what is volatile */
     if (!LOAD(&aside)) {
-        unsigned long n = copies++;
+        unsigned long n = copies;
+        copies = n + 1;
         copy(mine);
         copy(&workers[n % WORKERS]);
         CHECK(RtmxErrorText(ERROR_BUSY)[0] != 0);
