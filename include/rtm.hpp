@@ -39,6 +39,15 @@ namespace rtm {
 
 inline std::error_code synchronize() { return to_error(RtmxSynchronize()); }
 inline std::error_code flush() { return to_error(RtmxFlush()); }
+
+/* How many bytes the system has taken back: see RtmxTrim. */
+inline result<ULONGLONG> trim() noexcept
+{
+    ULONGLONG given = 0;
+    const DWORD code = RtmxTrim(&given);
+    return code == NO_ERROR ? result<ULONGLONG>(given) : to_error(code);
+}
+
 inline std::error_code shutdown() { return to_error(RtmxShutdown()); }
 
 inline result<RTMX_STATISTICS> statistics() noexcept

@@ -956,6 +956,25 @@ RTM_API DWORD RtmxSetLimits(const RTMX_LIMITS *Limits,
                             UINT Size);
 
 /*
+ * Gives the memory of entities that have gone back to the system, for the time after a peak.
+ *
+ * @param Bytes  out: how many; may be NULL.
+ *
+ * @return NO_ERROR; ERROR_INVALID_PARAMETER Bytes misaligned; ERROR_NOT_ENOUGH_MEMORY: nothing was given
+ *   back.
+ *
+ * Call RtmxFlush first: what waits to be cleaned up is in use. What goes is the room of entities that lay
+ * together: where there are many, in pieces of 2 MiB, and not what other threads have at hand for their next
+ * registrations (some hundred entities each). Handles of before stay invalid, the room serves again when it is needed,
+ * and 16 bytes for each entity that there was stay. 0 bytes where memory is locked (mlockall): from such
+ * a process the system takes nothing back.
+ *
+ * Any thread. Walks over the room of all entities that have gone; blocks nobody and waits for nobody. A registration that
+ * needs room meanwhile takes new.
+ */
+RTM_API DWORD RtmxTrim(ULONGLONG *Bytes);
+
+/*
  * The library's version.
  *
  * @param Major, Minor, Patch  out: its parts; each may be NULL.

@@ -326,6 +326,7 @@ static void flush(struct load_worker *worker) {
         violate(load, "after a flush %llu of %llu contexts were cleaned up", (unsigned long long)cleaned,
                 (unsigned long long)gone);
     }
+    must(load, RTM(RtmxTrim)(NULL), "giving memory back");
 }
 
 /* What only grows has not shrunk, and what has a bound is within it. */

@@ -53,6 +53,7 @@ extern struct load_api {
     DWORD (*RtmxGetVersion)(PUINT, PUINT, PUINT);
     UINT (*RtmxGetAbiNumber)(void);
     DWORD (*RtmxSetLogFunction)(RTMX_LOG, PVOID);
+    DWORD (*RtmxTrim)(ULONGLONG *);
 } load_table_api;
 #define RTM(name) load_table_api.name
 #else

@@ -287,6 +287,11 @@ impl<T: Send + Sync, C: Config> Slab<T, C> {
         }
     }
 
+    /// Gives back what can be given back, and says whether it was anything.
+    pub fn trim(&self, seat: &Seat) -> bool {
+        self.slab.trim(&seat.0).expect("memory for a trim") != 0
+    }
+
     /// Slots used up for ever.
     pub fn spent(&self) -> u64 {
         self.slab.spent()

@@ -76,6 +76,10 @@ mutants! {
     SealLookRelaxed,
     /// The directory hands a chunk number out twice.
     ChunkTwice,
+    /// Memory of slots is given back without a fence behind their generations.
+    GiveBackWithoutFence,
+    /// Slots whose memory was given back begin with their first generation again.
+    RangeForgets,
     // --- stack ---
     /// A node is pushed relaxed.
     PushRelaxed,

@@ -1,5 +1,6 @@
 //! What a user holds: guards, registrations, memberships, and payloads that are to be dropped.
 
+use crate::alloc::OutOfMemory;
 use crate::code::ClientCode;
 use crate::courier;
 use crate::entity::{EntityFixed, EntityInfo, TableKey};
@@ -473,6 +474,14 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
     /// As [`Registry::collect`], but leaves deferred payloads to [`departed`](Self::departed).
     pub fn collect(&self) {
         self.registry.collect_as(&self.local);
+    }
+
+    /// As [`Registry::trim`].
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: nothing was given back.
+    pub fn trim(&self) -> Result<usize, OutOfMemory> {
+        self.registry.slab.trim(&self.local)
     }
 
     /// Deferred payloads that are due.

@@ -70,6 +70,9 @@ pub(crate) enum Garbage {
     /// `count` slots, linked from `head`. If `deferred`, their payloads are dropped only by those
     /// who ask for them.
     Slots { head: u32, count: u32, deferred: bool },
+    /// Vacant slots whose memory was given back (never under way: lists of vacant slots travel in batches
+    /// that have served).
+    Range { first: u32, end: u32 },
     /// Memory to be freed by dropping it: what models retire. Held, not read.
     #[cfg(rtm_loom)]
     #[allow(dead_code)]
@@ -307,19 +310,7 @@ impl<S: Default + Send + Sync + 'static> Domain<S> {
     /// A new member, on a free record if there is one.
     pub(crate) fn join(&self) -> Result<Local<S>, OutOfMemory> {
         let last_bag = Block::bag()?;
-        let record = match self.shared.records().find(|record| {
-            !record.owned.load(Ordering::Relaxed)
-                // Acquire: pairs with the release in `Record::give_up`; the new owner sees the
-                // lists as the old one left them.
-                && (record.owned)
-                    .compare_exchange(
-                        false,
-                        true,
-                        relaxed_if(Mutant::TakeOverRelaxed, Ordering::Acquire),
-                        Ordering::Relaxed,
-                    )
-                    .is_ok()
-        }) {
+        let record = match self.shared.records().find(|record| record.take_over()) {
             Some(record) => ptr::from_ref(record),
             None => self.new_record()?,
         };
@@ -374,6 +365,15 @@ impl<S> Drop for Domain<S> {
 }
 
 impl<S> Record<S> {
+    /// Makes a record that has no owner the caller's.
+    fn take_over(&self) -> bool {
+        // Acquire: pairs with the release in `give_up`; the new owner sees the lists as the old one left
+        // them.
+        let order = relaxed_if(Mutant::TakeOverRelaxed, Ordering::Acquire);
+        !self.owned.load(Ordering::Relaxed)
+            && self.owned.compare_exchange(false, true, order, Ordering::Relaxed).is_ok()
+    }
+
     /// Makes the record free for the next member.
     fn give_up(&self) {
         self.orphaned.store(false, Ordering::Relaxed);
@@ -381,6 +381,14 @@ impl<S> Record<S> {
         self.dropping.store(0, Ordering::Relaxed);
         // Release: pairs with the acquire in `Domain::join`.
         self.owned.store(false, relaxed_if(Mutant::GiveUpRelaxed, Ordering::Release));
+    }
+
+    /// Runs `f` as the owner of a record that has none; not at all if it has one.
+    pub(crate) fn as_owner(&self, f: impl FnOnce(&S)) {
+        if self.take_over() {
+            f(&self.state);
+            self.give_up();
+        }
     }
 
     /// Whether this member runs drops just now.

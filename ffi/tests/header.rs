@@ -102,6 +102,18 @@ fn symbols_are_up_to_date() {
     compare(&root().join("include/rtm.symbols"), &list);
 }
 
+/// The versions in which symbols came are the packager's; their names are the header's.
+#[test]
+fn debian_knows_the_symbols() {
+    let file = std::fs::read_to_string(root().join("debian/librtm1.symbols")).unwrap();
+    let names = file.lines().filter_map(|line| line.strip_prefix(" Rtm")?.split('@').next());
+    let names: Vec<_> = names.map(|name| format!("Rtm{name}")).collect();
+    let header = generate();
+    let mut declared = declared(&header);
+    declared.sort_unstable();
+    assert_eq!(names, declared);
+}
+
 #[test]
 fn the_comparison_notices_an_edit() {
     let header = generate();

@@ -164,6 +164,83 @@ pub fn copy_against_reuse() {
     });
 }
 
+/// What a copy without a section finds of an object whose memory is given back is right; and the slot's next
+/// object has another name.
+pub fn copy_against_trim() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), One>::new());
+        let writer = slab.domain.join();
+        let token = slab.add(&writer, 1, ()).unwrap();
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                if let Some((plain, live)) = slab.copy(token) {
+                    assert_eq!((plain, live), (1, true));
+                }
+            })
+        };
+        assert!(slab.remove(&writer, token));
+        slab.collect(&writer, STEPS);
+        assert!(slab.trim(&writer) && !slab.trim(&writer));
+        let next = slab.add(&writer, 2, ()).unwrap();
+        assert_ne!(next, token, "a name was given out twice");
+        thread.join().unwrap();
+        assert_eq!((slab.copy(next), slab.copy(token)), (Some((2, true)), None));
+    });
+}
+
+/// A member looks for slots while another gives back what it can.
+pub fn theft_against_trim() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), Two>::new());
+        let (owner, thief) = (slab.domain.join(), slab.domain.join());
+        let tokens = [slab.add(&owner, 1, ()).unwrap(), slab.add(&owner, 2, ()).unwrap()];
+        assert!(tokens.iter().all(|token| slab.remove(&owner, *token)));
+        slab.collect(&owner, STEPS);
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                slab.trim(&owner);
+                owner
+            })
+        };
+        let stolen = slab.reserve(&thief, 5, ()).map(|reserved| slot_of(reserved.token()));
+        let owner = thread.join().unwrap();
+        let left =
+            all_slots(&slab, &owner, || ()).into_iter().chain(all_slots(&slab, &thief, || ()));
+        let mut slots: Vec<_> = stolen.into_iter().chain(left).collect();
+        slots.sort_unstable();
+        assert_eq!(slots, [0, 1], "a slot was lost or handed out twice");
+    });
+}
+
+/// The lists of a member that has gone are trimmed while another takes its place.
+pub fn join_against_trim() {
+    explore(|| {
+        let slab = Arc::new(Slab::<(), Pair>::new());
+        let (trimming, gone) = (slab.domain.join(), slab.domain.join());
+        let token = slab.add(&gone, 1, ()).unwrap();
+        assert!(slab.remove(&gone, token));
+        slab.collect(&gone, STEPS);
+        drop(gone);
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                let next = slab.domain.join();
+                let own = slab.reserve(&next, 5, ()).map(|reserved| slot_of(reserved.token()));
+                (own, next)
+            })
+        };
+        slab.trim(&trimming);
+        let (own, next) = thread.join().unwrap();
+        let left =
+            all_slots(&slab, &trimming, || ()).into_iter().chain(all_slots(&slab, &next, || ()));
+        let mut slots: Vec<_> = own.into_iter().chain(left).collect();
+        slots.sort_unstable();
+        assert!(slots.is_sorted_by(|a, b| a < b), "a slot was handed out twice: {slots:?}");
+    });
+}
+
 /// One of two removals of an object wins.
 pub fn two_removals() {
     explore(|| {

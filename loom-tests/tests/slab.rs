@@ -7,6 +7,9 @@ rtm_loom_tests::tests! { slab:
     refresh_against_removal
     publish_and_copy
     copy_against_reuse
+    copy_against_trim
+    theft_against_trim
+    join_against_trim
     two_removals
     remove_what_another_published
     reference_against_removal

@@ -98,7 +98,7 @@ static TABLE: Entry = Entry {
 };
 
 /// In the order of the table in `c/tools.h`.
-const SYMBOLS: [&CStr; 37] = [
+const SYMBOLS: [&CStr; 38] = [
     c"RtmxRegisterEntity",
     c"RtmDeregisterEntity",
     c"RtmGetRegisteredEntities",
@@ -136,6 +136,7 @@ const SYMBOLS: [&CStr; 37] = [
     c"RtmxGetVersion",
     c"RtmxGetAbiNumber",
     c"RtmxSetLogFunction",
+    c"RtmxTrim",
 ];
 
 impl Entry {

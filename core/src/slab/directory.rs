@@ -16,6 +16,7 @@ use crate::handle::{Config, SLOT_BITS};
 use crate::mutant::{Mutant, active, relaxed_if};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Plain information beside a payload: readable at any time by a validated copy, hence atomics.
 ///
@@ -134,6 +135,24 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         assert!(C::UNIQUE_IDS && self.is_open(slot), "a slot number of this slab");
         // SAFETY: below `open`, and there is one for each slot.
         unsafe { self.links.get(slot as usize) }
+    }
+
+    /// Bytes that the system would take back of these slots.
+    pub(crate) fn returnable(&self, slots: Range<u32>) -> usize {
+        self.slots.whole_pages(slots.start as usize..slots.end as usize).len()
+    }
+
+    /// Gives the memory of vacant slots that are the caller's back to the system: they read as zero from now
+    /// on. Says how many bytes it took.
+    pub(crate) fn give_back(&self, slots: Range<u32>) -> usize {
+        #[cfg(rtm_loom)]
+        for slot in slots.clone() {
+            if let Some((_, slot)) = self.find(slot) {
+                slot.link.store(0, Ordering::Relaxed);
+                slot.fixed.write(F::default().read());
+            }
+        }
+        self.slots.give_back(slots.start as usize..slots.end as usize)
     }
 
     /// Adds a chunk and gives its first slot's number and the number behind its last.

@@ -23,7 +23,7 @@
 //! reference in the picture, but no user's release takes it away.
 //!
 //! Whoever makes a slot Vacant owns it and puts it into a free list; whoever takes it from there
-//! owns it until it is published. Dead with n = 0 stays so: a reference can only be added where one
+//! owns it until it is published. (The memory of vacant slots can be given back: `trim.rs`.) Dead with n = 0 stays so: a reference can only be added where one
 //! exists or the object is live. Only one thread reclaims a payload (the one that processes the
 //! batch the slot is in), and only after the grace period.
 //!
@@ -53,6 +53,7 @@ mod directory;
 mod inspect;
 mod shard;
 mod span;
+mod trim;
 mod word;
 
 pub(crate) use attachments::Attachments;

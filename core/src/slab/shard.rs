@@ -5,7 +5,8 @@
 //! *Lists* are linked through the slots. `free` and the fresh range are the owner's alone (relaxed
 //! atomics, for the record passes between owners through an acquire). `retired` packs head and
 //! length into one word: the owner pushes by compare-exchange, anybody takes all by a swap. `spare`
-//! is a stack of free lists of at least a magazine each.
+//! is a stack of free lists of at least two magazines each, or of what a trim has left of them, and of ranges
+//! that it gave back.
 //! *ABA.* A push to `retired` links to the head it replaces, which is right whatever the list was
 //! in between.
 //! *Orderings.* Pushing to `retired` releases the unpublishing to the acquire of the seal; spare
@@ -23,7 +24,7 @@ use crate::reclamation::{Batch, Dropping, Garbage, Local, Record, Shared};
 use crate::stack::{Chain, Stack};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, bump};
 
-const NIL: u32 = u32::MAX;
+pub(super) const NIL: u32 = u32::MAX;
 /// No retired slots.
 const NONE: u64 = NIL as u64;
 
@@ -36,13 +37,15 @@ pub(crate) struct Shard<S> {
     /// Slots ready for use, linked. Owner only.
     free: AtomicU32,
     free_len: AtomicU32,
-    /// The unused rest of the chunk this member added last. Owner only.
+    /// The unused rest of the chunk this member took last, and whether it is a new one (0) or one that was
+    /// given back, whose words say their generations. Owner only.
     fresh: AtomicU32,
     fresh_end: AtomicU32,
+    fresh_again: AtomicU32,
     /// Retired slots, ordinary and deferred: head in the low half, length in the high half.
     retired: [AtomicU64; 2],
-    /// Free lists to spare.
-    spare: Stack<Batch<S>>,
+    /// Free lists to spare, and ranges of slots whose memory was given back.
+    pub(super) spare: Stack<Batch<S>>,
     /// Objects that ended while referenced, and those of them whose last reference went. Owner only.
     kept: AtomicU64,
     let_go: AtomicU64,
@@ -55,6 +58,7 @@ impl<S> Default for Shard<S> {
             free_len: AtomicU32::new(0),
             fresh: AtomicU32::new(0),
             fresh_end: AtomicU32::new(0),
+            fresh_again: AtomicU32::new(0),
             retired: [AtomicU64::new(NONE), AtomicU64::new(NONE)],
             spare: Stack::default(),
             kept: AtomicU64::new(0),
@@ -87,6 +91,16 @@ impl<S> Shard<S> {
         self.free.load(Ordering::Relaxed) == NIL
     }
 
+    /// Puts the owner's free list, which is not empty, into a batch.
+    pub(super) fn unload(&self, mut batch: Box<Batch<S>>) -> Box<Batch<S>> {
+        let head = self.free.load(Ordering::Relaxed);
+        let count = self.free_len.load(Ordering::Relaxed);
+        batch.garbage = Garbage::Slots { head, count, deferred: false };
+        self.free.store(NIL, Ordering::Relaxed);
+        self.free_len.store(0, Ordering::Relaxed);
+        batch
+    }
+
     /// Objects that ended while referenced, less those let go; may be negative for one member.
     pub(crate) fn kept(&self) -> u64 {
         let kept = self.kept.load(Ordering::Relaxed);
@@ -113,6 +127,10 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             if slot != shard.fresh_end.load(Ordering::Relaxed) {
                 shard.fresh.store(slot + 1, Ordering::Relaxed);
                 let place = self.existing(slot);
+                if shard.fresh_again.load(Ordering::Relaxed) != 0 && !active(Mutant::RangeForgets) {
+                    let generation = Word(place.word.load(Ordering::Relaxed)).generation();
+                    return Ok(Reserved { place, generation });
+                }
                 let generation = self.first_generation(slot);
                 place.word.store(Word::new(generation, State::Vacant, 0).0, Ordering::Relaxed);
                 return Ok(Reserved { place, generation });
@@ -130,6 +148,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             let (first, end) = self.directory.add()?;
             shard.fresh.store(first, Ordering::Relaxed);
             shard.fresh_end.store(end, Ordering::Relaxed);
+            shard.fresh_again.store(0, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -153,14 +172,34 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
 
     fn take_spare_of<S: Sharded>(&self, from: &Record<S>, to: &Shard<S>) -> bool {
         let mut chain = from.state.shard().spare.take();
-        let Some(first) = chain.next() else { return false };
-        if let Garbage::Slots { head, count, .. } = first.garbage {
-            to.free.store(head, Ordering::Relaxed);
-            to.free_len.store(count, Ordering::Relaxed);
-        }
+        let Some(mut taken) = chain.next() else { return false };
         self.spares.fetch_sub(1, Ordering::Relaxed);
+        match taken.garbage {
+            Garbage::Slots { head, count, .. } => {
+                to.free.store(head, Ordering::Relaxed);
+                to.free_len.store(count, Ordering::Relaxed);
+            }
+            // A chunk of it.
+            Garbage::Range { first, end } => {
+                let rest = first + (1 << C::CHUNK_BITS);
+                to.fresh.store(first, Ordering::Relaxed);
+                to.fresh_end.store(rest, Ordering::Relaxed);
+                to.fresh_again.store(1, Ordering::Relaxed);
+                if rest != end {
+                    taken.garbage = Garbage::Range { first: rest, end };
+                    self.put_spare(to, taken);
+                }
+            }
+            _ => {}
+        }
         chain.for_each(|rest| to.spare.push(rest));
         true
+    }
+
+    /// Puts a list or a range where others find it.
+    pub(super) fn put_spare<S>(&self, shard: &Shard<S>, list: Box<Batch<S>>) {
+        self.spares.fetch_add(1, Ordering::Relaxed);
+        shard.spare.push(list);
     }
 
     /// Hands an unpublished slot over for reclamation. Needs no memory.
@@ -392,42 +431,41 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     }
 
     /// Puts a long free list where others find it, in a batch that has served.
-    fn share_free<S: Sharded>(&self, shard: &Shard<S>, mut batch: Box<Batch<S>>) {
-        let count = shard.free_len.load(Ordering::Relaxed);
-        if count < 2 * C::MAGAZINE {
-            return;
+    fn share_free<S: Sharded>(&self, shard: &Shard<S>, batch: Box<Batch<S>>) {
+        if shard.free_len.load(Ordering::Relaxed) >= 2 * C::MAGAZINE {
+            self.put_spare(shard, shard.unload(batch));
         }
-        let head = shard.free.load(Ordering::Relaxed);
-        batch.garbage = Garbage::Slots { head, count, deferred: false };
-        shard.free.store(NIL, Ordering::Relaxed);
-        shard.free_len.store(0, Ordering::Relaxed);
-        self.spares.fetch_add(1, Ordering::Relaxed);
-        shard.spare.push(batch);
     }
 }
 
 /// Slots of one thread that have become vacant, linked.
-struct Freed<'a> {
+pub(super) struct Freed<'a> {
     head: u32,
     tail: Option<&'a AtomicU32>,
     count: u32,
 }
 
 impl<'a> Freed<'a> {
-    const NONE: Freed<'static> = Freed { head: NIL, tail: None, count: 0 };
+    pub(super) const NONE: Freed<'static> = Freed { head: NIL, tail: None, count: 0 };
 
     fn one<F, T>(place: Place<'a, F, T>) -> Self {
         Freed { head: place.number, tail: Some(&place.slot.link), count: 1 }
     }
 
     #[inline(always)]
-    fn add<F, T>(&mut self, place: Place<'a, F, T>) {
+    pub(super) fn add<F, T>(&mut self, place: Place<'a, F, T>) {
         match self.tail {
             Some(link) => link.store(place.number, Ordering::Relaxed),
             None => self.head = place.number,
         }
         self.tail = Some(&place.slot.link);
         self.count += 1;
+    }
+
+    /// Ends the list: its head and its length, unless it is empty.
+    pub(super) fn end(self) -> Option<(u32, u32)> {
+        self.tail?.store(NIL, Ordering::Relaxed);
+        Some((self.head, self.count))
     }
 
     /// Puts them into the free list of the calling thread's member.

@@ -6,10 +6,12 @@
 //! steps of that size and the kernel is asked for huge pages.
 //!
 //! *Roles.* Any thread opens; who uses an element has heard (through an acquire) that it was opened.
-//! *Progress.* Opening is a system call, which may be refused: then nothing has changed.
+//! Memory of open elements can be given back: they read as zero then, until they are written again.
+//! *Progress.* Opening is a system call, which may be refused: then nothing has changed. So is giving back.
 
 use crate::alloc::{OutOfMemory, Zero};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 pub(crate) struct Span<E: Zero> {
@@ -34,6 +36,22 @@ impl<E: Zero> Span<E> {
         self.room.open(from, end)
     }
 
+    /// The bytes of these elements, as offsets, that are whole pages (huge ones where they serve, since
+    /// what is left of one would not stay away).
+    pub(crate) fn whole_pages(&self, elements: Range<usize>) -> Range<usize> {
+        let bytes = elements.start * size_of::<E>()..elements.end * size_of::<E>();
+        let page = if bytes.end > HUGE_PAGE { HUGE_PAGE } else { page() };
+        let (start, end) = (bytes.start.next_multiple_of(page), bytes.end / page * page);
+        start..end.max(start)
+    }
+
+    /// Gives the whole pages of these open elements back to the system, which nobody uses just now. Says how
+    /// many bytes: none if the system does not take them, as when memory is locked.
+    pub(crate) fn give_back(&self, elements: Range<usize>) -> usize {
+        let bytes = self.whole_pages(elements);
+        if !bytes.is_empty() && self.room.give_back(bytes.clone()) { bytes.len() } else { 0 }
+    }
+
     /// The element at `index`.
     ///
     /// # Safety
@@ -48,6 +66,16 @@ impl<E: Zero> Span<E> {
 }
 
 const HUGE_PAGE: usize = 2 << 20;
+
+/// Asked seldom, so it need not be kept. Under loom any piece will do.
+fn page() -> usize {
+    if cfg!(rtm_loom) {
+        return 1;
+    }
+    // SAFETY: no preconditions.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(page).unwrap_or(4096)
+}
 
 /// Bytes that one span should not reserve more than, so that a process whose address space is limited
 /// has some left.
@@ -66,7 +94,7 @@ use mapping::Room;
 
 #[cfg(not(rtm_loom))]
 mod mapping {
-    use super::{HUGE_PAGE, NonNull, OutOfMemory, Zero};
+    use super::{HUGE_PAGE, NonNull, OutOfMemory, Range, Zero, page};
     use std::ptr;
 
     /// A private mapping, inaccessible but for its open part.
@@ -76,13 +104,6 @@ mod mapping {
         /// What was mapped: `base` is the first address in it that is a multiple of a huge page.
         mapping: NonNull<libc::c_void>,
         length: usize,
-    }
-
-    /// Asked once for each mapping only, so it need not be kept.
-    fn page() -> usize {
-        // SAFETY: no preconditions.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        usize::try_from(page).unwrap_or(4096)
     }
 
     impl<E: Zero> Room<E> {
@@ -121,6 +142,15 @@ mod mapping {
                 0 => Ok(()),
                 _ => Err(OutOfMemory),
             }
+        }
+
+        /// Whether the system took these whole pages.
+        pub(super) fn give_back(&self, bytes: Range<usize>) -> bool {
+            debug_assert!(bytes.end <= self.bytes);
+            // SAFETY: within the mapping.
+            let first = unsafe { self.base.byte_add(bytes.start) };
+            // SAFETY: whole pages of our own mapping; zero bytes are a value of every element.
+            unsafe { libc::madvise(first.as_ptr().cast(), bytes.len(), libc::MADV_DONTNEED) == 0 }
         }
 
         /// # Safety
@@ -169,6 +199,11 @@ impl<E: Zero> Room<E> {
             }
         }
         Ok(())
+    }
+
+    /// What is read as zero is the slab's affair.
+    fn give_back(&self, _: Range<usize>) -> bool {
+        true
     }
 
     unsafe fn at(&self, index: usize) -> NonNull<E> {

@@ -217,7 +217,10 @@ impl<'a, 'r, C: Config> Driver<'a, 'r, C> {
             },
             26..28 => self.walk(),
             28..30 => self.let_go(),
-            30 => self.collect(),
+            30 => match self.random.below(4) {
+                0 => _ = self.member.trim().expect("memory to count in"),
+                _ => self.collect(),
+            },
             31 if self.held.is_empty() && self.random.below(8) == 0 => flush(self.member),
             what => {
                 let Some(handle) = handle else { return };

@@ -456,6 +456,49 @@ static int exit_while_busy(int how)
     return 7;
 }
 
+/* --- What is given back --- */
+
+enum { PEAK = 200000 };
+static RTM_ENTITY_HANDLE peak[PEAK], again[PEAK];
+
+/* Most of a peak, and the room serves again, under other handles. Less than a whole peak is not much more than
+ * what the reclaimer has at hand. */
+static void trimmed(void)
+{
+    ULONGLONG bytes = 77;
+    RTM_ENTITY_INFO info;
+    RTM_ENTITY_HANDLE self = add(PEAK + 1);
+    PVOID context;
+    unsigned n, count_of_peak = (unsigned)check_rounds(PEAK);
+    OK(RtmxTrim(&bytes));
+    CHECK(bytes < 77 || bytes >= 4096);
+    for (n = 0; n < count_of_peak; n++)
+        OK(try_register(check_instance, TEST_INET, n + 1, &cleaned, count, &peak[n]));
+    OK(RtmxTrim(&bytes));
+    EQ(bytes, 0);
+    for (n = 0; n < count_of_peak; n++)
+        OK(RtmDeregisterEntity(peak[n]));
+    OK(RtmxFlush());
+    OK(RtmxTrim(&bytes));
+    CHECK(count_of_peak < PEAK || bytes >= 4u << 20);
+    OK(RtmxTrim(NULL));
+    for (n = 0; n < count_of_peak; n++)
+        OK(try_register(check_instance, TEST_INET, n + 1, &peak[n], count, &again[n]));
+    OK(RtmxEnter());
+    for (n = 0; n < count_of_peak; n++) {
+        EQ(RtmGetEntityInfo(self, peak[n], &info), ERROR_INVALID_HANDLE);
+        OK(RtmGetEntityInfo(self, again[n], &info));
+        EQ(info.EntityId.EntityId, n + 1);
+        OK(RtmxGetContext(again[n], &context));
+        CHECK(context == &peak[n]);
+    }
+    OK(RtmxLeave());
+    for (n = 0; n < count_of_peak; n++)
+        OK(RtmDeregisterEntity(again[n]));
+    OK(RtmDeregisterEntity(self));
+    OK(RtmxFlush());
+}
+
 int main(int argc, char **argv)
 {
     int i;
@@ -479,6 +522,7 @@ int main(int argc, char **argv)
     chain(1);
     nobody_waits();
     staying_inside();
+    trimmed();
     for (i = 0; i < 5; i++) {
         run_silently(argv[0], "held", 7);
         run_silently(argv[0], "flush", 7);

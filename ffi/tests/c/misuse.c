@@ -283,6 +283,7 @@ static void bad_pointers(void)
     EQ(RtmxFormatStatistics(RTMX_TEXT, NULL, &count), ERROR_INVALID_PARAMETER);
     EQ(RtmxFormatEntities(RTMX_TEXT, &position, NULL, &count), ERROR_INVALID_PARAMETER);
     EQ(position, 77);
+    CROOKED_POINTER(ULONGLONG *, RtmxTrim(pointer));
     EQ(RtmxGetStatistics(NULL, 0), ERROR_INVALID_PARAMETER);
     EQ(RtmxGetLimits(NULL, 0), ERROR_INVALID_PARAMETER);
     EQ(RtmxSetLimits(NULL, 0), ERROR_INVALID_PARAMETER);

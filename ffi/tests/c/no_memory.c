@@ -241,6 +241,14 @@ static DWORD flush(void)
     return RtmxFlush();
 }
 
+static DWORD trim(void)
+{
+    ULONGLONG bytes = 77;
+    DWORD code = RtmxTrim(&bytes);
+    CHECK(code == NO_ERROR ? bytes == 0 : bytes == 77);
+    return code;
+}
+
 static DWORD info(void)
 {
     RTM_ENTITY_INFO info;
@@ -304,6 +312,7 @@ static const Case cases[] = {
     {"enter", enter, leave, 0},
     {"synchronize", synchronize, nothing, 0},
     {"flush", flush, nothing, 0},
+    {"trim", trim, nothing, 0},
     {"info", info, nothing, 1},
     {"small things", small_things, nothing, 1},
 };

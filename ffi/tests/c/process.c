@@ -87,6 +87,7 @@ static int every_call_refused(void)
     STATE(RtmxFormatEntities(RTMX_TEXT, &position, NULL, &number));
     STATE(RtmxGetLimits(&limits, sizeof limits));
     STATE(RtmxSetLimits(&limits, sizeof limits));
+    STATE(RtmxTrim(NULL));
     STATE(RtmxGetVersion(&number, NULL, NULL));
     STATE(RtmxSetLogFunction(NULL, NULL));
     /* Whatever the arguments are. */

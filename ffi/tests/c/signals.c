@@ -25,7 +25,7 @@
     F(RtmxGetContexts) F(RtmxGetEventQueueDescriptor) F(RtmxGetLimits) F(RtmxGetStatistics)         \
     F(RtmxGetVersion) F(RtmxLeave) F(RtmxQuiescent) F(RtmxReaderEnter) F(RtmxReaderGetContext)      \
     F(RtmxReaderGetContexts) F(RtmxReaderLeave) F(RtmxReaderQuiescent) F(RtmxRegisterEntity)        \
-    F(RtmxSetLimits) F(RtmxSetLogFunction) F(RtmxSynchronize) F(RtmxShutdown)
+    F(RtmxSetLimits) F(RtmxSetLogFunction) F(RtmxSynchronize) F(RtmxTrim) F(RtmxShutdown)
 #define NAMED(function) IN_##function,
 enum { FUNCTIONS(NAMED) NOWHERE };
 enum { WORKERS = 3, NS = 1000000, LISTED = 16 };
@@ -352,6 +352,7 @@ static void the_rest(Worker *worker)
         UINT size = sizeof text;
         OK(IN(RtmxFormatEntities, (RTMX_TEXT, &position, text, &size)));
     }
+    UNTIL(RtmxTrim) OK(IN(RtmxTrim, (NULL)));
     UNTIL(RtmxSetLogFunction) OK(IN(RtmxSetLogFunction, (caught, NULL)));
     /* They wait for the one that stays inside. */
     UNTIL(RtmxSynchronize) OK(IN(RtmxSynchronize, ()));

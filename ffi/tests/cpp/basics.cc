@@ -98,6 +98,7 @@ static void limits_and_statistics()
     limits.MaxEventThreads = 0;
     BAD(rtm::set_limits(limits), invalid_parameter);
     EQ(good(rtm::statistics()).Live, 0);
+    GOOD(rtm::trim().error());
 }
 
 static void texts()

@@ -403,6 +403,13 @@ pub(super) fn exports() -> Vec<Export> {
             sample: (|_| call!(RtmxFlush()), NO_ERROR),
         },
         Export {
+            name: "RtmxTrim",
+            with_nothing: (|| call!(RtmxTrim(null_mut())), NO_ERROR),
+            handles: &[],
+            inside: true,
+            sample: (|_| call!(RtmxTrim(null_mut())), NO_ERROR),
+        },
+        Export {
             name: "RtmxShutdown",
             with_nothing: (|| call!(RtmxShutdown()), ERROR_BUSY),
             handles: &[],

@@ -13,6 +13,7 @@ mod client;
 mod context;
 mod entities;
 mod events;
+mod formats;
 mod methods;
 mod model;
 mod process;
@@ -159,9 +160,11 @@ impl World {
             54 => self.synchronize(),
             55 => self.flush(),
             56 => self.shutdown(),
-            57..=58 => self.statistics(),
+            57 => self.statistics(),
+            58 => self.format(),
             59 => self.get_limits(),
             60 => self.set_limits(),
+            61 if self.program.byte().is_multiple_of(4) => self.trim(),
             61 => self.texts(),
             62 => self.log_function(),
             _ => self.churn(),

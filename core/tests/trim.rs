@@ -1,0 +1,156 @@
+//! Memory that is given back to the system: how much, that handles stay what they were, and that it serves
+//! again.
+
+mod common;
+
+use common::{Small, V4, entity};
+use rtm_core::{DropBy, Handle, Registry, Settings};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+const MIB: usize = 1 << 20;
+
+type Payload = [u64; 14];
+
+/// What is resident is the whole process's.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+fn registry() -> Registry<Payload> {
+    Registry::new(Settings::default()).unwrap()
+}
+
+fn fill(registry: &Registry<Payload>, ids: std::ops::Range<u64>) -> Vec<Handle> {
+    let one = |id| registry.register_handle(entity(V4, id), [id; 14], DropBy::Writers).unwrap();
+    ids.map(one).collect()
+}
+
+fn empty(registry: &Registry<Payload>, handles: &[Handle]) {
+    handles.iter().for_each(|handle| registry.deregister(*handle).unwrap());
+    registry.flush().unwrap();
+}
+
+#[test]
+fn a_peak_is_given_back_and_its_handles_stay_stale() {
+    let _alone = alone();
+    let registry = registry();
+    let staying = fill(&registry, 0..1_000);
+    let before = resident();
+    let peak = fill(&registry, 1_000..200_000);
+    let most = resident();
+    assert!(most - before > 25 * MIB, "{before} {most}");
+    empty(&registry, &peak);
+    let bytes = registry.trim().unwrap();
+    let after = resident();
+    // All but the huge pages in which those that stay are, and the end.
+    assert!(bytes > 20 * MIB, "{bytes}");
+    assert!(most - after > bytes - 2 * MIB, "{bytes} of {most}, {after} left");
+    assert_eq!(registry.trim().unwrap(), 0);
+
+    assert!(peak.iter().all(|handle| registry.info(*handle).is_err()));
+    assert!(peak.iter().all(|handle| registry.look_up(*handle).is_err()));
+    let again = fill(&registry, 1_000..200_000);
+    {
+        let known: HashSet<_> = peak.iter().chain(&staying).collect();
+        assert!(again.iter().all(|handle| !known.contains(handle)), "a handle was given out twice");
+    }
+    assert!(peak.iter().all(|handle| registry.info(*handle).is_err()));
+    for (handle, id) in staying.iter().chain(&again).zip(0..) {
+        assert_eq!(registry.info(*handle).unwrap().id, id);
+        assert_eq!(registry.look_up(*handle).unwrap()[13], id);
+    }
+    // The same slots serve again.
+    assert!(resident() < most + 2 * MIB, "{} after {most}", resident());
+    empty(&registry, &again);
+    assert!(registry.trim().unwrap() >= bytes);
+}
+
+#[test]
+fn what_threads_that_ended_have_left_is_given_back() {
+    let _alone = alone();
+    let registry = registry();
+    std::thread::scope(|scope| {
+        for part in 0..4 {
+            let registry = &registry;
+            scope.spawn(move || {
+                let handles = fill(registry, part * 20_000..(part + 1) * 20_000);
+                empty(registry, &handles);
+            });
+        }
+    });
+    registry.flush().unwrap();
+    // 80,000 slots of 144 bytes are 11 MiB; some chunks are not used to their end.
+    let bytes = registry.trim().unwrap();
+    assert!(bytes >= 4 * MIB, "{bytes}");
+}
+
+#[test]
+fn nothing_to_give() {
+    let _alone = alone();
+    let registry = registry();
+    assert_eq!(registry.trim().unwrap(), 0);
+    let handles = fill(&registry, 0..100);
+    assert_eq!(registry.trim().unwrap(), 0);
+    // What waits for a reader is in use.
+    let guard = registry.enter();
+    handles.iter().for_each(|handle| registry.deregister(*handle).unwrap());
+    assert_eq!(registry.trim().unwrap(), 0);
+    drop(guard);
+    registry.flush().unwrap();
+    // A chunk that was not used to its end stays.
+    assert_eq!(registry.trim().unwrap(), 0);
+}
+
+#[test]
+fn beside_those_who_come_and_go() {
+    let _alone = alone();
+    // Small chunks, and not many, so that pages are given back, not huge pages.
+    let registry = Registry::<Payload, Small>::with_config(Settings::default()).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Many that are all gone from time to time, and few that are not.
+        for (thread, count) in [(0, 4_000), (1, 20)] {
+            let (registry, stop) = (&registry, &stop);
+            scope.spawn(move || {
+                let mut first = thread << 32;
+                while !stop.load(Ordering::Relaxed) {
+                    let new = |id| {
+                        registry.register_handle(entity(V4, id), [id; 14], DropBy::Writers).unwrap()
+                    };
+                    let handles: Vec<_> = (first..first + count).map(new).collect();
+                    for (handle, id) in handles.iter().zip(first..) {
+                        assert_eq!(registry.info(*handle).unwrap().id, id);
+                        assert_eq!(registry.look_up(*handle).unwrap()[7], id);
+                    }
+                    for handle in &handles {
+                        registry.deregister(*handle).unwrap();
+                        assert!(registry.info(*handle).is_err());
+                    }
+                    first += count;
+                    std::thread::sleep(Duration::from_micros(count));
+                }
+            });
+        }
+        let (begin, mut trims, mut given) = (Instant::now(), 0, 0);
+        while trims < 200 || (given < 4 * MIB && begin.elapsed() < Duration::from_secs(30)) {
+            registry.collect();
+            given += registry.trim().unwrap();
+            trims += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+        println!("{} KiB given back in {trims} trims", given >> 10);
+        assert!(given >= 4 * MIB);
+    });
+    registry.flush().unwrap();
+    assert_eq!(registry.statistics().live, 0);
+}
