@@ -50,10 +50,17 @@ installs_and_uninstalls() {
     # What an older version has left goes with the next.
     touch "$staged/usr/lib/multi/arch/librtm.so.0.9.9"
     echo /usr/lib/multi/arch/librtm.so.0.9.9 >>"$staged/usr/lib/multi/arch/cmake/rtm/installed-files"
-    DESTDIR=$staged ffi/install.sh --prefix=/usr --libdir=/usr/lib/multi/arch
+    DESTDIR=$staged ffi/install.sh --prefix /usr --libdir /usr/lib/multi/arch
     [ ! -e "$staged/usr/lib/multi/arch/librtm.so.0.9.9" ] || fail "an older library is still there"
     DESTDIR=$staged ffi/install.sh --prefix=/usr --libdir=/usr/lib/multi/arch --uninstall
     [ -z "$(find "$staged" ! -type d)" ] || fail "left: $(find "$staged" ! -type d)"
+    # What is no option, or no path, changes nothing.
+    for wrong in --prefix=relative "--prefix relative" --prefix --libdir --features --prefux=/usr; do
+        # shellcheck disable=SC2086
+        ! DESTDIR=$staged ffi/install.sh $wrong >"$work/wrong" 2>&1 || fail "install.sh takes $wrong"
+        grep -q '^install.sh: --' "$work/wrong" || fail "install.sh does not say what is wrong with $wrong"
+    done
+    [ -z "$(find "$staged" ! -type d)" ] || fail "written: $(find "$staged" ! -type d)"
     ffi/install.sh --prefix="$prefix"
 }
 
@@ -85,10 +92,18 @@ pages_and_notices() {
             [ ! -s "$work/man" ] || fail "$page: $(cat "$work/man")"
         fi
     done
+    # The line of an example is not filled.
+    grep -qx 'handle=.* id=.* state=.*' "$prefix/share/man/man3/RtmxFormatEntities.3" &&
+        grep -B1 '^handle=' "$prefix/share/man/man3/RtmxFormatEntities.3" | grep -qx '\.nf' || fail "an example is filled"
     [ "$(ls "$prefix/share/man/man3" | wc -l)" = "$(grep -c '^Rtmx' include/rtm.symbols)" ] || fail "more pages"
     for name in crossbeam-epoch crossbeam-utils libc; do
         grep -q "^======== $name v.*LICENSE" "$prefix/share/doc/rtm/NOTICES" || fail "no notice of $name"
     done
+    # What is linked in with a feature alone is named with it alone.
+    ffi/package/notices.sh rtm-ffi >"$work/notices"
+    ! grep -q '^======== probe v' "$work/notices" || fail "a notice of what is not linked in"
+    ffi/package/notices.sh rtm-ffi probes >"$work/notices"
+    grep -q '^======== probe v' "$work/notices" || fail "no notice of what the feature probes links in"
     [ -s "$prefix/share/doc/rtm/COPYRIGHT-library.html" ] || fail "no notices of Rust's standard library"
 }
 
