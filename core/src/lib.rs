@@ -110,6 +110,10 @@
 //! | [`Registry::reference`], [`Registry::release`] | lock-free | never |
 //! | [`Registry::collect`] | lock-free | crossbeam's bag |
 //! | [`Registry::synchronize`], [`Registry::flush`] | blocks for readers | crossbeam's bag |
+//! | [`Registry::statistics`] | lock-free, walks all members and all tables | never |
+//! | [`Registry::member_figures`] | lock-free, a member for each `next` | never |
+//! | [`Statistics::render`], [`Format::write`] | wait-free, no shared access | the text; `write` never |
+//! | [`Participant::descriptions`] | lock-free but for a lock held shortly; looks at each slot that there is, used or not | never |
 //!
 //! # When memory runs out
 //!
@@ -193,6 +197,11 @@ pub use participant::{Departed, Entity, Flushing, Found, Guard, Participant, Reg
 pub use registry::{DropBy, Registry, Settings};
 pub use statistics::{Figure, FigureKind, Format, MemberFigures, Statistics};
 pub use table::Profile;
+
+/// README's program for Rust, which is compiled and run as an example.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 #[cfg(rtm_loom)]
 pub mod model;
