@@ -230,6 +230,32 @@ through_cmake() {
         { cat "$work/cmake/newer.log"; fail "find_package(rtm 0.2) failed otherwise"; }
 }
 
+# rtm.hpp with clang's own standard library. What stands before it is libgcc's unwinder: a thread that ends by
+# pthread_exit is unwound by that one, and LLVM's does not understand it (a program without librtm crashes likewise).
+through_libcxx() {
+    have clang++ || return 0
+    local unwinder=(-Wl,--no-as-needed -lgcc_s -Wl,--as-needed) folder standard kind program
+    if ! clang++ -stdlib=libc++ -x c++ -fsyntax-only - <<<'#include <optional>' 2>/dev/null; then
+        have "libc++ (Debian: apt-get install libc++-dev libc++abi-dev)"
+        return 0
+    fi
+    for standard in c++17 c++20; do
+        kind=static
+        [ $standard = c++20 ] || kind=shared
+        folder=$work/libc++/$standard
+        mkdir -p "$folder"
+        for program in "$tests"/cpp/*.cc examples/router.cpp; do
+            # shellcheck disable=SC2046
+            clang++ -stdlib=libc++ -std=$standard -O1 -Wall -Wextra -Wshadow -pedantic -Werror -pthread \
+                $(pkg-config --cflags rtm) "$program" -o "$folder/$(basename "${program%.*}")-$kind" "${unwinder[@]}" \
+                $([ $kind = static ] && pkg-config --variable=static_libs rtm ||
+                    echo "$(pkg-config --libs rtm) -Wl,-rpath,$prefix/lib")
+            echo "run $folder $kind $(basename "${program%.*}")"
+        done | at_once
+        ldd "$folder/life-$kind" | grep -q 'libc++\.so' || fail "another standard library than libc++"
+    done
+}
+
 examples() {
     LD_LIBRARY_PATH=$prefix/lib CMAKE_PREFIX_PATH=$prefix ffi/tests/examples.sh "$work/examples"
     cargo run --locked -q -p rtm-examples --bin backend
@@ -292,6 +318,7 @@ part pages_and_notices
 part abi
 part through_pkg_config
 part through_cmake
+part through_libcxx
 part examples
 part beside_another_rust_library
 part through_bindgen
