@@ -230,6 +230,19 @@ through_cmake() {
         { cat "$work/cmake/newer.log"; fail "find_package(rtm 0.2) failed otherwise"; }
 }
 
+# README's program for C++, built with CMake in README's words.
+readme_in_cpp() {
+    have cmake || return 0
+    local folder=$work/readme language
+    mkdir -p "$folder"
+    for language in cpp:client.cpp cmake:CMakeLists.txt; do
+        awk -v fence="\`\`\`${language%:*}" '$0 == "```" { inside = 0 } inside; $0 == fence { inside = 1 }' README.md \
+            >"$folder/${language#*:}"
+    done
+    (cd "$folder" && cmake -B build -DCMAKE_PREFIX_PATH="$prefix" && cmake --build build && build/client) \
+        >"$folder/log" 2>&1 || { cat "$folder/log"; fail "README's program for C++"; }
+}
+
 # rtm.hpp with clang's own standard library. What stands before it is libgcc's unwinder: a thread that ends by
 # pthread_exit is unwound by that one, and LLVM's does not understand it (a program without librtm crashes likewise).
 through_libcxx() {
@@ -318,6 +331,7 @@ part pages_and_notices
 part abi
 part through_pkg_config
 part through_cmake
+part readme_in_cpp
 part through_libcxx
 part examples
 part beside_another_rust_library
