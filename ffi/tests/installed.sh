@@ -259,7 +259,7 @@ through_libcxx() {
         mkdir -p "$folder"
         for program in "$tests"/cpp/*.cc examples/router.cpp; do
             # shellcheck disable=SC2046
-            clang++ -stdlib=libc++ -std=$standard -O1 -Wall -Wextra -Wshadow -pedantic -Werror -pthread \
+            clang++ -stdlib=libc++ -std=$standard -O1 -Wall -Wextra -pedantic -Werror -pthread \
                 $(pkg-config --cflags rtm) "$program" -o "$folder/$(basename "${program%.*}")-$kind" "${unwinder[@]}" \
                 $([ $kind = static ] && pkg-config --variable=static_libs rtm ||
                     echo "$(pkg-config --libs rtm) -Wl,-rpath,$prefix/lib")
