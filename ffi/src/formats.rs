@@ -136,7 +136,11 @@ fn all_figures() -> impl Iterator<Item = Figure> + Clone {
     };
     let gauge = |name, help, value| Figure { name, help, kind: FigureKind::Gauge, value };
     core.figures().chain([
-        gauge("event_threads", "Threads of the library that run callbacks (rtm-event-N).", ours.EventThreads),
+        gauge(
+            "event_threads",
+            "Threads of the library that run callbacks (rtm-event-N).",
+            ours.EventThreads,
+        ),
         gauge("event_queues", "Event queues that the application has made.", ours.EventQueues),
     ])
 }
