@@ -9,18 +9,28 @@ ffi/install.sh [--prefix=DIR] [--libdir=DIR] [--features=LIST] [--build | --unin
 Installs librtm.so and librtm.a, rtmv2.h and rtm.hpp, rtm.pc, a CMake package and man pages.
 
   --prefix=DIR   where to, absolute; /usr/local if not given
-  --libdir=DIR   where the libraries go; PREFIX/lib if not given
+  --libdir=DIR   where the libraries go, absolute; PREFIX/lib if not given
   --features=LIST  cargo features to build with: probes (docs/tuning.md)
   --build        only builds: what then installs needs no cargo (sudo ffi/install.sh)
   --uninstall    removes what was installed with this prefix and libdir
   DESTDIR        (environment) goes before each path that is written, and into no file
 
+A space does as well as '='.
 Needs Rust and a C compiler with GNU binutils to build.
 END
 }
 
 prefix=/usr/local libdir= features= what=install
-for argument in "$@"; do
+while [ $# -gt 0 ]; do
+    argument=$1
+    shift
+    case $argument in
+        --prefix|--libdir|--features)
+            if [ $# -gt 0 ]; then
+                argument=$argument=$1
+                shift
+            fi ;;
+    esac
     case $argument in
         --prefix=/*) prefix=${argument#*=} ;;
         --libdir=/*) libdir=${argument#*=} ;;
@@ -28,6 +38,7 @@ for argument in "$@"; do
         --build) what=build ;;
         --uninstall) what=uninstall ;;
         --help) usage; exit ;;
+        --prefix=*|--libdir=*) echo "install.sh: $argument: the path is not absolute" >&2; exit 2 ;;
         *) echo "install.sh: $argument?" >&2; usage >&2; exit 2 ;;
     esac
 done
@@ -94,7 +105,7 @@ build() {
     make_static "$archive"
     make_shared
     awk -v folder="$stage/man" -v version="$version" -f $package/man.awk include/rtmv2.h
-    $package/notices.sh >"$stage/NOTICES"
+    $package/notices.sh rtm-ffi "$features" >"$stage/NOTICES"
     local of_std
     of_std=$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html
     if [ -f "$of_std" ]; then

@@ -81,11 +81,12 @@
  * WHEN MEMORY RUNS OUT
  *   A call that needs memory and finds none answers ERROR_NOT_ENOUGH_MEMORY (ERROR_NO_SYSTEM_RESOURCES if it
  *   is a thread that cannot be started) and has changed nothing. Never for memory fail: RtmDeregisterEntity,
- *   RtmxDeregisterEntityLater, RtmReleaseEntities, RtmxFormatEntities, RtmxFormatStatistics, leaving, deleting, and
- *   the end of a thread. In a thread's first call the first four then use one of two memberships that the first
- *   registration has put by; while both are in use they wait for one. What departs while there is no memory is
- *   cleaned up when there is some again. Not ours: the C library ends the process if there is no memory for the
- *   thread-local data of a library that was loaded by dlopen, at a thread's first access.
+ *   RtmxDeregisterEntityLater, RtmReleaseEntities, RtmxFormatStatistics, leaving, deleting, and the end of a thread.
+ *   In a thread's first call the first three then use one of two memberships that the first registration has put
+ *   by; while both are in use they wait for one. RtmxFormatEntities uses one as well, but does not wait for it.
+ *   What departs while there is no memory is cleaned up when there is some again. Not ours: the C library ends the
+ *   process if there is no memory for the thread-local data of a library that was loaded by dlopen, at a thread's
+ *   first access.
  *
  * UNLOADING A CLIENT
  *   RtmDeregisterEntity(h)    returns when none of the entity's callbacks and methods runs or ever will

@@ -81,11 +81,12 @@
  * WHEN MEMORY RUNS OUT
  *   A call that needs memory and finds none answers ERROR_NOT_ENOUGH_MEMORY (ERROR_NO_SYSTEM_RESOURCES if it
  *   is a thread that cannot be started) and has changed nothing. Never for memory fail: RtmDeregisterEntity,
- *   RtmxDeregisterEntityLater, RtmReleaseEntities, RtmxFormatEntities, RtmxFormatStatistics, leaving, deleting, and
- *   the end of a thread. In a thread's first call the first four then use one of two memberships that the first
- *   registration has put by; while both are in use they wait for one. What departs while there is no memory is
- *   cleaned up when there is some again. Not ours: the C library ends the process if there is no memory for the
- *   thread-local data of a library that was loaded by dlopen, at a thread's first access.
+ *   RtmxDeregisterEntityLater, RtmReleaseEntities, RtmxFormatStatistics, leaving, deleting, and the end of a thread.
+ *   In a thread's first call the first three then use one of two memberships that the first registration has put
+ *   by; while both are in use they wait for one. RtmxFormatEntities uses one as well, but does not wait for it.
+ *   What departs while there is no memory is cleaned up when there is some again. Not ours: the C library ends the
+ *   process if there is no memory for the thread-local data of a library that was loaded by dlopen, at a thread's
+ *   first access.
  *
  * UNLOADING A CLIENT
  *   RtmDeregisterEntity(h)    returns when none of the entity's callbacks and methods runs or ever will
@@ -878,9 +879,10 @@ RTM_API DWORD RtmxSynchronize(void);
 
 /*
  * Returns when everything that was deregistered before the call has been cleaned up, and thus every read
- * section left that could have seen any of it: what a plugin calls before it is unloaded. Waits for the callbacks and methods of entities that RtmxDeregisterEntityLater has ended.
- * Runs cleanup functions itself, on this thread. Do not call it while methods are blocked that those
- * callbacks and methods invoke: nobody would see that it waits for its own thread.
+ * section left that could have seen any of it: what a plugin calls before it is unloaded. Waits for the
+ * callbacks and methods of entities that RtmxDeregisterEntityLater has ended. Runs cleanup functions itself,
+ * on this thread. Do not call it while methods are blocked that those callbacks and methods invoke: nobody
+ * would see that it waits for its own thread.
  *
  * @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section, a callback, a method or a
  *   cleanup function; ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has
@@ -1044,15 +1046,18 @@ RTM_API DWORD RtmxFormatStatistics(UINT Format,
  *
  * One line for each entity. As RTMX_TEXT, words name=value between spaces:
  *
- *   handle=0x... table=INSTANCE/inet|inet6 id=0x... state=registered|departing|referenced references=N
+ *   handle=0x... table=N/inet|inet6 id=0x... state=WORD references=N
  *
- * departing: deregistered and not cleaned up; its code runs, or a read section might have its context, or the
- * cleanup is still due. referenced: cleaned up, and described to holders of references or, if untold, to
- * listeners. Then, as it applies: untold, a listener has not been told that it has gone; methods=open|blocked, and
- * invocations=N, the calls inside its methods; lag=N, events that its callback has not consumed, and
- * told=now|no, whether a thread is at its callback; running=N, how many run its code in all, or running=? for one
- * that departs and that no RtmDeregisterEntity waits for; awaited, one does. As RTMX_JSON, the same as an object,
- * handle and id in strings; its members say the rest by true and false. More words and members may come.
+ * The table is an instance and a family. States are registered; departing: deregistered and not cleaned up,
+ * its code runs, or a read section might have its context, or the cleanup is still due; referenced: cleaned
+ * up, and described to holders of references; held: cleaned up, without references, and described to
+ * listeners who have not been told that it has gone. (RTMX_STATISTICS.Referenced counts those that have gone
+ * and whose references are not 0.) Then, as it applies: untold, a listener has not been told that it has
+ * gone; methods=open|blocked, and invocations=N, the calls inside its methods; lag=N, events that its
+ * callback has not consumed, and told=now|no, whether a thread is at its callback; running=N, how many run
+ * its code in all, or running=? for one that departs and that no RtmDeregisterEntity waits for; awaited, one
+ * does. As RTMX_JSON, the same as an object, handle and id in strings; its members say the rest by true and
+ * false. More words, states and members may come.
  *
  * @param Format    in: RTMX_TEXT or RTMX_JSON.
  * @param Position  in: 0 for the first part, then what the call before left there; out: where the next part
@@ -1065,15 +1070,15 @@ RTM_API DWORD RtmxFormatStatistics(UINT Format,
  *   ERROR_INSUFFICIENT_BUFFER not even the next line fits: Size says how many bytes it needs, all else is
  *   untouched. 512 are enough for every line of this version;
  *   ERROR_NOT_SUPPORTED no such format, or one that does not describe entities;
- *   ERROR_INVALID_PARAMETER Position or Size NULL or misaligned, or Buffer NULL with a size above 0.
+ *   ERROR_INVALID_PARAMETER Position or Size NULL or misaligned, or Buffer NULL with a size above 0;
+ *   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call, and only while others use what is put by for that).
  *
  * An entity that is there from the first part to the last is shown exactly once, others at most once. A line is
  * of one moment, its figures of methods and events of several, and all lines together of none. The library
  * keeps nothing between two calls: they may be of different threads, and need not go on to the end.
  *
  * Any thread; allowed everywhere that a look-up is. Lock-free, but for locks that are held shortly; keeps nobody
- * from registering or deregistering. Allocates only in a thread's first call, but needs no memory: see WHEN
- * MEMORY RUNS OUT.
+ * from registering or deregistering. Allocates only in a thread's first call; see WHEN MEMORY RUNS OUT.
  */
 RTM_API DWORD RtmxFormatEntities(UINT Format,
                                  ULONGLONG *Position,

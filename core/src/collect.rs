@@ -73,8 +73,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         local.shared().may_wait()
     }
 
-    /// Returns when every payload whose deregistration returned before the call has been dropped, by this thread
-    /// or another, and thus every read section ended that could have seen one of them.
+    /// Returns when every payload whose deregistration returned before the call has been dropped, by this
+    /// thread or another, and thus every read section ended that could have seen one of them.
     ///
     /// Blocks. A payload's drop that panics panics here; call again for the rest.
     ///

@@ -37,8 +37,11 @@ pub enum Stage {
     /// Deregistered. Its payload has not been dropped: client code of it still runs, or a read section
     /// might have it, or nobody has come to drop it.
     Departing,
-    /// Its payload is gone. Counted references, or events that are not yet told, keep it describable.
+    /// Its payload is gone. Counted references keep it describable.
     Referenced,
+    /// Its payload is gone, and nobody has a counted reference. The registry keeps it describable, because its
+    /// end has not been told to all who listen.
+    Held,
 }
 
 /// What an entity with client code is at.
@@ -185,6 +188,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             info: plain.info(),
             stage: match state {
                 State::Live => Stage::Registered,
+                State::Ghost if references == 0 => Stage::Held,
                 State::Ghost => Stage::Referenced,
                 _ => Stage::Departing,
             },
@@ -245,6 +249,7 @@ impl Stage {
             Stage::Registered => "registered",
             Stage::Departing => "departing",
             Stage::Referenced => "referenced",
+            Stage::Held => "held",
         }
     }
 }

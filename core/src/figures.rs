@@ -102,7 +102,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         counts
     }
 
-    /// The figures of each member: the one that was added last first. Lock-free; each figure is one of this moment.
+    /// The figures of each member: the one that was added last first. Lock-free; each figure is one of this
+    /// moment.
     pub fn member_figures(&self) -> impl Iterator<Item = MemberFigures> {
         self.domain.shared().records().map(|record| {
             let (state, inside) = (&record.state, record.inside.load(Ordering::Relaxed));

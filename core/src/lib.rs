@@ -110,23 +110,28 @@
 //! | [`Registry::reference`], [`Registry::release`] | lock-free | never |
 //! | [`Registry::collect`] | lock-free | crossbeam's bag |
 //! | [`Registry::synchronize`], [`Registry::flush`] | blocks for readers | crossbeam's bag |
+//! | [`Registry::statistics`] | lock-free, walks all members and all tables | never |
+//! | [`Registry::member_figures`] | lock-free, a member for each `next` | never |
+//! | [`Statistics::render`], [`Format::write`] | wait-free, no shared access | the text; `write` never |
+//! | [`Participant::descriptions`] | lock-free but for a lock held shortly; looks at each slot that there is, used or not | never |
 //!
 //! # When memory runs out
 //!
-//! Our own allocations report [`OutOfMemory`] and change nothing. Deregistering and releasing need no
-//! memory of ours. What aborts instead, because crossbeam-epoch allocates: each grace period, that is at most one
-//! for a magazine of 256 retirements, each `synchronize`, a thread's exit and, rarely, entering a section (a bag, 2,072 bytes). With a
-//! global allocator that lends ([`reserve`]) none of these does, but for the last, which a store of bags helps.
-//! For a thread's first use (a participant, 2,304 bytes) and for each `Arc` memory is looked for before.
+//! Our own allocations report [`OutOfMemory`] and change nothing. Deregistering and releasing need no memory
+//! of ours. What aborts instead, because crossbeam-epoch allocates: each grace period, that is at most one
+//! for a magazine of 256 retirements, each `synchronize`, a thread's exit and, rarely, entering a section (a
+//! bag, 2,072 bytes). With a global allocator that lends ([`reserve`]) none of these does, but for the last,
+//! which a store of bags helps. For a thread's first use (a participant, 2,304 bytes) and for each `Arc`
+//! memory is looked for before.
 //!
 //! # What is not covered
 //!
 //! 64-bit targets only. A registry reserves address space for all the slots it may ever have
-//! ([`Config::SLOT_BITS`]) and takes memory as they are used; where address space is limited
-//! (`RLIMIT_AS`) it has fewer slots. A guard that is leaked stalls reclamation for ever, like one that is held. A
-//! process that forks must not use the registry in the child (the C ABI checks that, this crate
-//! cannot). Payloads that wait for their grace period are dropped by later calls, not by a thread of
-//! this crate: call [`Registry::collect`] now and then if nobody registers.
+//! ([`Config::SLOT_BITS`]) and takes memory as they are used; where address space is limited (`RLIMIT_AS`) it
+//! has fewer slots. A guard that is leaked stalls reclamation for ever, like one that is held. A process that
+//! forks must not use the registry in the child (the C ABI checks that, this crate cannot). Payloads that
+//! wait for their grace period are dropped by later calls, not by a thread of this crate: call
+//! [`Registry::collect`] now and then if nobody registers.
 //!
 //! # Model checking
 //!
@@ -192,6 +197,11 @@ pub use participant::{Departed, Entity, Flushing, Found, Guard, Participant, Reg
 pub use registry::{DropBy, Registry, Settings};
 pub use statistics::{Figure, FigureKind, Format, MemberFigures, Statistics};
 pub use table::Profile;
+
+/// README's program for Rust, which is compiled and run as an example.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 #[cfg(rtm_loom)]
 pub mod model;

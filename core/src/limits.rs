@@ -6,10 +6,10 @@
 //! count what they register and deregister, each for itself. From the first lower limit on everything
 //! that registers is charged. What was registered before has no credit to give back: its number is
 //! `reserved`, subtracted from the pool, and counted anew whenever no credit is found.
-//! *States.* Every credit is in the pool, in some member's stock, or spent on a live entity:
-//! pool + stocks + reserved + charged and live = limit, always. After the limit was lowered the pool may be negative: the
-//! registry is *in debt*, stocks are not used, and whatever is given back goes to the pool until it
-//! is positive again.
+//! *States.* Every credit is in the pool, in some member's stock, or spent on a live entity: pool + stocks +
+//! reserved + charged and live = limit, always. After the limit was lowered the pool may be negative: the
+//! registry is *in debt*, stocks are not used, and whatever is given back goes to the pool until it is
+//! positive again.
 //! *Paths.* Take: own stock → a batch from the pool → one from somebody's stock → refused. Give: own
 //! stock, from which a batch goes to the pool when there are two.
 //! *Orderings.* Relaxed: credits guard no memory, and each counter is changed by read-modify-writes
@@ -37,11 +37,11 @@ pub struct Limits {
     pub instances: u32,
     /// Counted references on one entity, at most (and by default) 2^28 - 1.
     pub references: u32,
-    /// Departed entities that wait for their grace period, beyond which registration is refused
-    /// rather than memory eaten because a reader is stuck. Counted in magazines of 256 for each
-    /// thread, so that up to 255 for each other thread may come on top. A thread that found less than half
-    /// of a limit of at least 4,096 looks again after 256 departures of its own, when it needs new
-    /// slots, or when it has freed one by a last release: until then what it registers is not refused. Default: 2^20.
+    /// Departed entities that wait for their grace period, beyond which registration is refused rather than
+    /// memory eaten because a reader is stuck. Counted in magazines of 256 for each thread, so that up to 255
+    /// for each other thread may come on top. A thread that found less than half of a limit of at least 4,096
+    /// looks again after 256 departures of its own, when it needs new slots, or when it has freed one by a
+    /// last release: until then what it registers is not refused. Default: 2^20.
     pub backlog: u64,
     /// Events of one table that are kept for slow listeners; one that falls further behind is told that
     /// it missed some. 32 bytes each while they are kept. Rounded up to a power of two, at least 512 and at

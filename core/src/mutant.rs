@@ -1,8 +1,9 @@
 //! Deliberate defects, one line each, that a loom model must catch.
 //!
-//! A mutant is chosen at run time (`RTM_MUTANT=Name`) in a loom build, see `loom-tests`, so that one
-//! build serves all; in a build with `--cfg rtm_broken`, with which `rtm-load` and `core/tests/history`
-//! prove that their checks can fail; and with `--cfg rtm_shuttle`. In every other build [`active`] is a constant `false`.
+//! A mutant is chosen at run time (`RTM_MUTANT=Name`) in a loom build, see `loom-tests`, so that one build
+//! serves all; in a build with `--cfg rtm_broken`, with which `rtm-load` and `core/tests/history` prove that
+//! their checks can fail; and with `--cfg rtm_shuttle`. In every other build [`active`] is a constant
+//! `false`.
 
 use crate::sync::{Ordering, fence};
 

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 /// Makes the structure and the list of its fields from one text.
 macro_rules! statistics {
     ($($(#[doc = $help:literal])+ $kind:ident $name:ident,)+) => {
-        /// What a registry holds and has done. Counts of entities unless said otherwise.
+        /// What a registry holds and has done.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Statistics {
@@ -27,42 +27,43 @@ macro_rules! statistics {
 }
 
 statistics! {
-    /// Registered now.
+    /// Entities registered now.
     Gauge live,
-    /// Deregistered, and described to holders of counted references still.
+    /// Entities deregistered, and described to holders of counted references still.
     Gauge referenced,
-    /// Deregistered, payload not dropped yet. Never too few; one that another thread hands over just now may
-    /// count twice.
+    /// Entities deregistered whose payload has not been dropped yet. Never too few; one that another thread
+    /// hands over just now may count twice.
     Gauge retired,
-    /// The most that `retired` has been, as seen when magazines were sealed.
+    /// The most entities that have been deregistered and not dropped at once, as seen when a thread handed some
+    /// over.
     Gauge retired_peak,
-    /// Payloads dropped after their grace period.
+    /// Entities whose payload has been dropped after its grace period.
     Counter reclaimed,
-    /// Registrations so far.
+    /// Registrations of entities so far.
     Counter registered,
-    /// Deregistrations so far.
+    /// Deregistrations of entities so far.
     Counter deregistered,
-    /// Slots whose generations are used up; never used again.
+    /// Slots for entities whose generations are used up; never used again.
     Counter exhausted_slots,
-    /// Chunks of slots.
+    /// Chunks of slots for entities.
     Gauge chunks,
-    /// Bytes of chunks, indexes and journals.
+    /// Bytes of slots for entities, of indexes of ids and of journals of events.
     Gauge bytes,
-    /// Bytes of the buckets of the id indexes alone.
+    /// Bytes of the buckets of the indexes of ids.
     Gauge index_bytes,
-    /// Tables (instance and family).
+    /// Routing tables, each an instance and a family.
     Gauge tables,
-    /// Instances.
+    /// Instances of routing tables.
     Gauge instances,
     /// Places for members, one for each thread or reader that is or has been one.
     Gauge members,
-    /// Members inside a read section.
+    /// Members (threads and readers) inside a read section.
     Gauge inside,
     /// Entities that are told events.
     Gauge listeners,
-    /// Events handed out so far.
+    /// Events handed out to entities so far.
     Counter events,
-    /// Those of them that said that some were missed.
+    /// Events handed out to entities so far that said that others were missed.
     Counter missed,
 }
 
@@ -101,7 +102,7 @@ pub enum FigureKind {
 pub struct Figure {
     /// In small letters, digits and underscores.
     pub name: &'static str,
-    /// What it counts, in a sentence.
+    /// What it counts, in a sentence that says so without the other figures: Prometheus shows it alone.
     pub help: &'static str,
     /// How it moves.
     pub kind: FigureKind,

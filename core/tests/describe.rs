@@ -145,7 +145,8 @@ fn events_that_are_not_yet_told() {
     assert_eq!(activity().lag, 6);
     registry.flush().unwrap();
     let seen = of(&participant, gone).unwrap();
-    assert_eq!((seen.stage, seen.references, seen.untold), (Stage::Referenced, 0, true));
+    assert_eq!((seen.stage, seen.references, seen.untold), (Stage::Held, 0, true));
+    assert!(seen.to_string().ends_with("state=held references=0 untold"), "{seen}");
 
     participant.herald_step();
     let own = registry.join().unwrap();
@@ -164,6 +165,45 @@ fn events_that_are_not_yet_told() {
     while participant.herald_step() {}
     registry.flush().unwrap();
     assert_eq!(of(&participant, gone), None);
+}
+
+/// The figure counts who has gone and has references: neither who is only held nor who is there.
+#[test]
+fn the_figure_of_referenced_counts_what_is_described() {
+    let registry = registry();
+    let participant = registry.join().unwrap();
+    let queue = EventQueue::new();
+    let code = ClientCode { methods: false, events: Some(queue.clone()) };
+    let listener = registry.register_client(entity(1), 0, DropBy::Writers, code).unwrap();
+    let gone: Vec<Handle> =
+        (2..5).map(|id| registry.register(entity(id), 0).unwrap().into_handle()).collect();
+    for handle in [listener, gone[0]] {
+        registry.reference(handle).unwrap();
+    }
+    let figure_and_stages = || {
+        let all: Vec<Description> = participant.descriptions().collect();
+        let departed = all.iter().filter(|seen| seen.stage != Stage::Registered);
+        let figure = registry.statistics().referenced;
+        assert_eq!(figure, departed.clone().filter(|seen| seen.references != 0).count() as u64);
+        let count = |stage| departed.clone().filter(|seen| seen.stage == stage).count();
+        (figure, count(Stage::Departing), count(Stage::Referenced), count(Stage::Held))
+    };
+    let guard = registry.enter();
+    gone.iter().for_each(|handle| registry.deregister(*handle).unwrap());
+    assert_eq!(figure_and_stages(), (1, 3, 0, 0));
+    drop(guard);
+    registry.flush().unwrap();
+    assert_eq!(figure_and_stages(), (1, 0, 1, 2));
+    // A listener may take a reference, and all may be given back before it has been told.
+    registry.reference(gone[1]).unwrap();
+    assert_eq!(figure_and_stages(), (2, 0, 2, 1));
+    gone[..2].iter().for_each(|handle| registry.release(*handle).unwrap());
+    assert_eq!(figure_and_stages(), (0, 0, 0, 3));
+    registry.release(listener).unwrap();
+    registry.deregister(listener).unwrap();
+    while participant.herald_step() {}
+    registry.flush().unwrap();
+    assert_eq!(participant.descriptions().count(), 0);
 }
 
 #[test]

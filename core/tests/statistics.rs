@@ -169,6 +169,22 @@ fn prometheus_reads_names_types_and_labels() {
     }
 }
 
+/// Who reads the help of one figure does not see the others.
+#[test]
+fn help_stands_alone() {
+    for Figure { name, help, .. } in Statistics::default().figures() {
+        assert!(help.ends_with('.') && help.starts_with(char::is_uppercase), "{name}: {help}");
+        let names_what_it_counts =
+            ["ntities", "Members", "Slots", "Chunks", "Bytes", "tables", "members", "Events"]
+                .iter()
+                .any(|what| help.contains(what));
+        assert!(names_what_it_counts, "{name}: {help}");
+        for elsewhere in ["`", "[", "Those", "of them", "alone", "above"] {
+            assert!(!help.contains(elsewhere), "{name}: {help}");
+        }
+    }
+}
+
 #[test]
 fn help_is_one_line() {
     let figure = Figure { name: "x", help: "a\\b\nc", kind: FigureKind::Gauge, value: 1 };

@@ -2,7 +2,7 @@
 #
 # The header is a comment, made by cbindgen, and below it a declaration, for each function. The comment's
 # paragraphs are: what it does; @param, each continued by indented lines; @return, its codes separated by
-# semicolons; more text.
+# semicolons; more text. Where neither parameters nor codes are, indented lines are set as they are.
 
 function escape(text) {
     gsub(/\\/, "\\e", text)
@@ -16,6 +16,13 @@ function escape(text) {
 # Adds a line to a section of the page.
 function add(section, line) {
     body[section] = body[section] line "\n"
+}
+
+# Opens or closes a place where lines are not filled.
+function verbatim(section, wanted) {
+    if (wanted != literal)
+        add(section, wanted ? ".RS 4\n.nf" : ".fi\n.RE")
+    literal = wanted
 }
 
 # A code at the start of a line opens a paragraph.
@@ -41,8 +48,11 @@ function summary(    i, text) {
 function page(name, declaration,    i, text, parameter, section, prose, file) {
     split("", body)
     section = prose = "DESCRIPTION"
+    literal = 0
     for (i = 1; i <= lines; i++) {
         text = comment[i]
+        if (section == prose)
+            verbatim(section, text ~ /^  /)
         if (text ~ /^@param/) {
             section = "PARAMETERS"
             sub(/^@param +/, "", text)
@@ -68,6 +78,7 @@ function page(name, declaration,    i, text, parameter, section, prose, file) {
                 add(section, escape(text))
         }
     }
+    verbatim(section, 0)
     file = folder "/" name ".3"
     print ".\\\" Made from rtmv2.h by ffi/package/man.awk. SPDX-License-Identifier: MIT OR Apache-2.0" > file
     printf ".TH %s 3 \"\" \"rtm %s\" \"Routing Table Manager\"\n", name, version > file

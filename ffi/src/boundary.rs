@@ -117,9 +117,9 @@ fn injected() {
     }
 }
 
-/// Keeps the calling thread from being cancelled while it waits (or asks the system for random
-/// numbers) inside the library, whose frames a cancellation must not unwind. A pending cancellation takes effect at the caller's next
-/// cancellation point.
+/// Keeps the calling thread from being cancelled while it waits (or asks the system for random numbers)
+/// inside the library, whose frames a cancellation must not unwind. A pending cancellation takes effect at
+/// the caller's next cancellation point.
 pub(crate) fn without_cancellation<R>(f: impl FnOnce() -> R) -> R {
     unsafe extern "C" {
         fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;

@@ -136,8 +136,12 @@ fn all_figures() -> impl Iterator<Item = Figure> + Clone {
     };
     let gauge = |name, help, value| Figure { name, help, kind: FigureKind::Gauge, value };
     core.figures().chain([
-        gauge("event_threads", "Threads rtm-event-N.", ours.EventThreads),
-        gauge("event_queues", "Event queues of the application's.", ours.EventQueues),
+        gauge(
+            "event_threads",
+            "Threads of the library that run callbacks (rtm-event-N).",
+            ours.EventThreads,
+        ),
+        gauge("event_queues", "Event queues that the application has made.", ours.EventQueues),
     ])
 }
 
@@ -146,15 +150,18 @@ fn all_figures() -> impl Iterator<Item = Figure> + Clone {
 ///
 /// One line for each entity. As RTMX_TEXT, words name=value between spaces:
 ///
-///   handle=0x... table=INSTANCE/inet|inet6 id=0x... state=registered|departing|referenced references=N
+///   handle=0x... table=N/inet|inet6 id=0x... state=WORD references=N
 ///
-/// departing: deregistered and not cleaned up; its code runs, or a read section might have its context, or the
-/// cleanup is still due. referenced: cleaned up, and described to holders of references or, if untold, to
-/// listeners. Then, as it applies: untold, a listener has not been told that it has gone; methods=open|blocked, and
-/// invocations=N, the calls inside its methods; lag=N, events that its callback has not consumed, and
-/// told=now|no, whether a thread is at its callback; running=N, how many run its code in all, or running=? for one
-/// that departs and that no RtmDeregisterEntity waits for; awaited, one does. As RTMX_JSON, the same as an object,
-/// handle and id in strings; its members say the rest by true and false. More words and members may come.
+/// The table is an instance and a family. States are registered; departing: deregistered and not cleaned up,
+/// its code runs, or a read section might have its context, or the cleanup is still due; referenced: cleaned
+/// up, and described to holders of references; held: cleaned up, without references, and described to
+/// listeners who have not been told that it has gone. (RTMX_STATISTICS.Referenced counts those that have gone
+/// and whose references are not 0.) Then, as it applies: untold, a listener has not been told that it has
+/// gone; methods=open|blocked, and invocations=N, the calls inside its methods; lag=N, events that its
+/// callback has not consumed, and told=now|no, whether a thread is at its callback; running=N, how many run
+/// its code in all, or running=? for one that departs and that no RtmDeregisterEntity waits for; awaited, one
+/// does. As RTMX_JSON, the same as an object, handle and id in strings; its members say the rest by true and
+/// false. More words, states and members may come.
 ///
 /// @param Format    in: RTMX_TEXT or RTMX_JSON.
 /// @param Position  in: 0 for the first part, then what the call before left there; out: where the next part
@@ -167,15 +174,15 @@ fn all_figures() -> impl Iterator<Item = Figure> + Clone {
 ///   ERROR_INSUFFICIENT_BUFFER not even the next line fits: Size says how many bytes it needs, all else is
 ///   untouched. 512 are enough for every line of this version;
 ///   ERROR_NOT_SUPPORTED no such format, or one that does not describe entities;
-///   ERROR_INVALID_PARAMETER Position or Size NULL or misaligned, or Buffer NULL with a size above 0.
+///   ERROR_INVALID_PARAMETER Position or Size NULL or misaligned, or Buffer NULL with a size above 0;
+///   ERROR_NOT_ENOUGH_MEMORY (only in a thread's first call, and only while others use what is put by for that).
 ///
 /// An entity that is there from the first part to the last is shown exactly once, others at most once. A line is
 /// of one moment, its figures of methods and events of several, and all lines together of none. The library
 /// keeps nothing between two calls: they may be of different threads, and need not go on to the end.
 ///
 /// Any thread; allowed everywhere that a look-up is. Lock-free, but for locks that are held shortly; keeps nobody
-/// from registering or deregistering. Allocates only in a thread's first call, but needs no memory: see WHEN
-/// MEMORY RUNS OUT.
+/// from registering or deregistering. Allocates only in a thread's first call; see WHEN MEMORY RUNS OUT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxFormatEntities(
     Format: UINT,
@@ -183,7 +190,7 @@ pub unsafe extern "C" fn RtmxFormatEntities(
     Buffer: *mut c_char,
     Size: PUINT,
 ) -> DWORD {
-    // A thread's first call may wait for a membership.
+    // As in all that may be a thread's first call.
     without_cancellation(|| {
         call(|| {
             required(Position)?;
@@ -199,7 +206,7 @@ pub unsafe extern "C" fn RtmxFormatEntities(
             let mut next = 0;
             if let Some(manager) = manager::existing().filter(|manager| manager.spares.are_there())
             {
-                let participant = Membership::get(manager);
+                let participant = Membership::try_get(manager)?;
                 let from = u32::try_from(from).unwrap_or(u32::MAX);
                 let mut all = participant.descriptions_from(from);
                 loop {

@@ -306,9 +306,10 @@ pub unsafe extern "C" fn RtmxSynchronize() -> DWORD {
 }
 
 /// Returns when everything that was deregistered before the call has been cleaned up, and thus every read
-/// section left that could have seen any of it: what a plugin calls before it is unloaded. Waits for the callbacks and methods of entities that RtmxDeregisterEntityLater has ended.
-/// Runs cleanup functions itself, on this thread. Do not call it while methods are blocked that those
-/// callbacks and methods invoke: nobody would see that it waits for its own thread.
+/// section left that could have seen any of it: what a plugin calls before it is unloaded. Waits for the
+/// callbacks and methods of entities that RtmxDeregisterEntityLater has ended. Runs cleanup functions itself,
+/// on this thread. Do not call it while methods are blocked that those callbacks and methods invoke: nobody
+/// would see that it waits for its own thread.
 ///
 /// @return NO_ERROR; ERROR_POSSIBLE_DEADLOCK called inside a read section, a callback, a method or a
 ///   cleanup function; ERROR_NOT_ENOUGH_MEMORY. ERROR_POSSIBLE_DEADLOCK also if a cleanup function has

@@ -1,15 +1,16 @@
-//! Memberships for the calls that must not fail, of threads that have none and find no memory for one.
+//! Memberships for threads that have none and find no memory for one.
 //!
-//! *Roles.* The first registration makes them. A thread's first call that deregisters or releases
-//! takes one if it cannot have its own, and puts it back when it is done; while all are taken it waits for one.
-//! A deregistration that waits for client code has one meanwhile.
+//! *Roles.* The first registration makes them. A thread's first call that deregisters, releases or describes
+//! takes one if it cannot have its own, and puts it back when it is done. While all are taken, a call that
+//! must not fail waits for one; a description, which may, fails: it may be asked inside of the client code
+//! that those who have them wait for. A deregistration that waits for client code has one meanwhile.
 
 use crate::boundary::Outcome;
 use crate::client::Client;
 use crate::manager::Manager;
 use crate::sync::{Mutex, MutexGuard};
 use crate::thread;
-use crate::types::ERROR_NOT_ENOUGH_MEMORY;
+use crate::types::{DWORD, ERROR_NOT_ENOUGH_MEMORY};
 use rtm_core::{OutOfMemory, Participant};
 use std::ops::Deref;
 use std::sync::PoisonError;
@@ -60,11 +61,16 @@ impl Spares {
         self.there.load(Ordering::Acquire)
     }
 
+    /// One of them, if one is there.
+    fn try_take(&'static self) -> Option<Borrowed> {
+        let participant = self.lock().iter_mut().find_map(Option::take)?;
+        Some(Borrowed { spares: self, participant: Some(participant) })
+    }
+
     fn take(&'static self) -> Borrowed {
         loop {
-            let taken = self.lock().iter_mut().find_map(Option::take);
-            if let Some(participant) = taken {
-                return Borrowed { spares: self, participant: Some(participant) };
+            if let Some(taken) = self.try_take() {
+                return taken;
             }
             std::thread::sleep(Duration::from_micros(100));
         }
@@ -87,18 +93,26 @@ impl Drop for Borrowed {
     }
 }
 
-/// The membership by which a call that must not fail does its work.
+/// The membership by which a call does its work that must not fail, or is to fail last.
 pub(crate) enum Membership {
     Own(&'static Participant<'static, Client>),
     Spare(Borrowed),
 }
 
 impl Membership {
-    /// The calling thread's, or a spare one. There is an entity, so there are spares.
+    /// The calling thread's, or a spare one, for which it waits. There is an entity, so there are spares.
     pub(crate) fn get(manager: &'static Manager) -> Membership {
         match thread::record(manager) {
             Ok(record) => Membership::Own(record.section.participant()),
             Err(_) => Membership::Spare(manager.spares.take()),
+        }
+    }
+
+    /// The calling thread's, or a spare one if one is there. Waits for nobody.
+    pub(crate) fn try_get(manager: &'static Manager) -> Result<Membership, DWORD> {
+        match thread::record(manager) {
+            Ok(record) => Ok(Membership::Own(record.section.participant())),
+            Err(code) => manager.spares.try_take().map(Membership::Spare).ok_or(code),
         }
     }
 }

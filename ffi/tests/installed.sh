@@ -50,10 +50,17 @@ installs_and_uninstalls() {
     # What an older version has left goes with the next.
     touch "$staged/usr/lib/multi/arch/librtm.so.0.9.9"
     echo /usr/lib/multi/arch/librtm.so.0.9.9 >>"$staged/usr/lib/multi/arch/cmake/rtm/installed-files"
-    DESTDIR=$staged ffi/install.sh --prefix=/usr --libdir=/usr/lib/multi/arch
+    DESTDIR=$staged ffi/install.sh --prefix /usr --libdir /usr/lib/multi/arch
     [ ! -e "$staged/usr/lib/multi/arch/librtm.so.0.9.9" ] || fail "an older library is still there"
     DESTDIR=$staged ffi/install.sh --prefix=/usr --libdir=/usr/lib/multi/arch --uninstall
     [ -z "$(find "$staged" ! -type d)" ] || fail "left: $(find "$staged" ! -type d)"
+    # What is no option, or no path, changes nothing.
+    for wrong in --prefix=relative "--prefix relative" --prefix --libdir --features --prefux=/usr; do
+        # shellcheck disable=SC2086
+        ! DESTDIR=$staged ffi/install.sh $wrong >"$work/wrong" 2>&1 || fail "install.sh takes $wrong"
+        grep -q '^install.sh: --' "$work/wrong" || fail "install.sh does not say what is wrong with $wrong"
+    done
+    [ -z "$(find "$staged" ! -type d)" ] || fail "written: $(find "$staged" ! -type d)"
     ffi/install.sh --prefix="$prefix"
 }
 
@@ -62,6 +69,8 @@ libraries_export_the_api_alone() {
     nm -D --defined-only "$shared" | awk '$2 != "A" { print $3 }' | LC_ALL=C sort >"$work/exports"
     sed 's/$/@@RTM_1/' include/rtm.symbols | LC_ALL=C sort | diff - "$work/exports" ||
         fail "librtm.so does not export what include/rtm.symbols says, as RTM_1"
+    sed -n 's/^ \(Rtm[A-Za-z]*\)@RTM_1 .*/\1/p' debian/librtm1.symbols | LC_ALL=C sort |
+        diff <(LC_ALL=C sort include/rtm.symbols) - || fail "debian/librtm1.symbols names other symbols"
     nm -g --defined-only "$prefix/lib/librtm.a" | awk 'NF == 3 { print $3 }' | LC_ALL=C sort |
         diff <(LC_ALL=C sort include/rtm.symbols) - || fail "librtm.a has other global symbols"
     ! readelf -SW "$prefix/lib/librtm.a" | grep -q '\.llvm' || fail "librtm.a has bitcode"
@@ -85,10 +94,18 @@ pages_and_notices() {
             [ ! -s "$work/man" ] || fail "$page: $(cat "$work/man")"
         fi
     done
+    # The line of an example is not filled.
+    grep -qx 'handle=.* id=.* state=.*' "$prefix/share/man/man3/RtmxFormatEntities.3" &&
+        grep -B1 '^handle=' "$prefix/share/man/man3/RtmxFormatEntities.3" | grep -qx '\.nf' || fail "an example is filled"
     [ "$(ls "$prefix/share/man/man3" | wc -l)" = "$(grep -c '^Rtmx' include/rtm.symbols)" ] || fail "more pages"
     for name in crossbeam-epoch crossbeam-utils libc; do
         grep -q "^======== $name v.*LICENSE" "$prefix/share/doc/rtm/NOTICES" || fail "no notice of $name"
     done
+    # What is linked in with a feature alone is named with it alone.
+    ffi/package/notices.sh rtm-ffi >"$work/notices"
+    ! grep -q '^======== probe v' "$work/notices" || fail "a notice of what is not linked in"
+    ffi/package/notices.sh rtm-ffi probes >"$work/notices"
+    grep -q '^======== probe v' "$work/notices" || fail "no notice of what the feature probes links in"
     [ -s "$prefix/share/doc/rtm/COPYRIGHT-library.html" ] || fail "no notices of Rust's standard library"
 }
 
@@ -215,6 +232,45 @@ through_cmake() {
         { cat "$work/cmake/newer.log"; fail "find_package(rtm 0.2) failed otherwise"; }
 }
 
+# README's program for C++, built with CMake in README's words.
+readme_in_cpp() {
+    have cmake || return 0
+    local folder=$work/readme language
+    mkdir -p "$folder"
+    for language in cpp:client.cpp cmake:CMakeLists.txt; do
+        awk -v fence="\`\`\`${language%:*}" '$0 == "```" { inside = 0 } inside; $0 == fence { inside = 1 }' README.md \
+            >"$folder/${language#*:}"
+    done
+    (cd "$folder" && cmake -B build -DCMAKE_PREFIX_PATH="$prefix" && cmake --build build && build/client) \
+        >"$folder/log" 2>&1 || { cat "$folder/log"; fail "README's program for C++"; }
+}
+
+# rtm.hpp with clang's own standard library. What stands before it is libgcc's unwinder: a thread that ends by
+# pthread_exit is unwound by that one, and LLVM's does not understand it (a program without librtm crashes likewise).
+through_libcxx() {
+    have clang++ || return 0
+    local unwinder=(-Wl,--no-as-needed -lgcc_s -Wl,--as-needed) folder standard kind program
+    if ! clang++ -stdlib=libc++ -x c++ -fsyntax-only - <<<'#include <optional>' 2>/dev/null; then
+        have "libc++ (Debian: apt-get install libc++-dev libc++abi-dev)"
+        return 0
+    fi
+    for standard in c++17 c++20; do
+        kind=static
+        [ $standard = c++20 ] || kind=shared
+        folder=$work/libc++/$standard
+        mkdir -p "$folder"
+        for program in "$tests"/cpp/*.cc examples/router.cpp; do
+            # shellcheck disable=SC2046
+            clang++ -stdlib=libc++ -std=$standard -O1 -Wall -Wextra -pedantic -Werror -pthread \
+                $(pkg-config --cflags rtm) "$program" -o "$folder/$(basename "${program%.*}")-$kind" "${unwinder[@]}" \
+                $([ $kind = static ] && pkg-config --variable=static_libs rtm ||
+                    echo "$(pkg-config --libs rtm) -Wl,-rpath,$prefix/lib")
+            echo "run $folder $kind $(basename "${program%.*}")"
+        done | at_once
+        ldd "$folder/life-$kind" | grep -q 'libc++\.so' || fail "another standard library than libc++"
+    done
+}
+
 examples() {
     LD_LIBRARY_PATH=$prefix/lib CMAKE_PREFIX_PATH=$prefix ffi/tests/examples.sh "$work/examples"
     cargo run --locked -q -p rtm-examples --bin backend
@@ -277,6 +333,8 @@ part pages_and_notices
 part abi
 part through_pkg_config
 part through_cmake
+part readme_in_cpp
+part through_libcxx
 part examples
 part beside_another_rust_library
 part through_bindgen

@@ -550,6 +550,92 @@ static void a_long_lack(void)
     free(all);
 }
 
+/* --- What is put by is in use --- */
+
+static unsigned at_work;
+
+static void stays(RTM_ENTITY_HANDLE caller, RTM_ENTITY_HANDLE entity, PRTM_ENTITY_METHOD_INPUT input,
+                  PRTM_ENTITY_METHOD_OUTPUT output)
+{
+    (void)caller, (void)entity, (void)input;
+    ADD(&at_work, 1);
+    gate_pass(&go_on);
+    output->OutputSize = 0;
+}
+
+static const RTM_ENTITY_EXPORT_METHOD staying[1] = {stays};
+
+static void *invoke_it(void *entity)
+{
+    OK(invoke(self, (RTM_ENTITY_HANDLE)entity));
+    return NULL;
+}
+
+static void *deregister_without_memory(void *entity)
+{
+    failing_here = 1;
+    OK(RtmDeregisterEntity((RTM_ENTITY_HANDLE)entity));
+    failing_here = 0;
+    return NULL;
+}
+
+static int departs(RTM_ENTITY_HANDLE entity)
+{
+    char text[8192], name[64];
+    UINT size = sizeof text;
+    ULONGLONG position = 0;
+    const char *line, *state;
+    OK(RtmxFormatEntities(RTMX_TEXT, &position, text, &size));
+    snprintf(name, sizeof name, "handle=0x%llx ", (unsigned long long)(uintptr_t)entity);
+    line = strstr(text, name);
+    CHECK(line != NULL);
+    state = strstr(line, "state=");
+    return strncmp(state, "state=departing", 15) == 0;
+}
+
+static void *describe_without_memory(void *unused)
+{
+    char text[8192] = "untouched";
+    UINT size = sizeof text;
+    ULONGLONG position = 0;
+    failing_here = 1;
+    EQ(RtmxFormatEntities(RTMX_TEXT, &position, text, &size), ERROR_NOT_ENOUGH_MEMORY);
+    failing_here = 0;
+    EQ(strcmp(text, "untouched"), 0);
+    EQ(size, sizeof text);
+    EQ(position, 0);
+    /* With memory it is answered, whoever has what is put by. */
+    OK(RtmxFormatEntities(RTMX_TEXT, &position, text, &size));
+    return unused;
+}
+
+/* Two deregistrations have the two memberships until methods return: a description does not wait for them. */
+static void nothing_put_by(void)
+{
+    RTM_ENTITY_HANDLE busy[2];
+    pthread_t threads[4];
+    UINT index;
+    gate_close(&go_on);
+    self = add(1);
+    for (index = 0; index < 2; index++) {
+        busy[index] = add_client(2 + index, 1, staying, NULL, NULL);
+        threads[index] = start(invoke_it, busy[index]);
+    }
+    AWAIT(LOAD(&at_work) == 2);
+    fail_from(1, 1);
+    for (index = 0; index < 2; index++) {
+        threads[2 + index] = start(deregister_without_memory, busy[index]);
+        AWAIT(departs(busy[index]));
+    }
+    elsewhere(describe_without_memory, NULL);
+    gate_open(&go_on);
+    for (index = 0; index < 4; index++)
+        join(threads[index]);
+    OK(RtmDeregisterEntity(self));
+    OK(RtmxFlush());
+    OK(RtmxShutdown());
+}
+
 /* --- All threads at once --- */
 
 static void deregister_if(RTM_ENTITY_HANDLE handle)
@@ -620,6 +706,7 @@ int main(void)
     each_call();
     shut_down();
     a_long_lack();
+    nothing_put_by();
     all_threads();
 #ifdef RTM_WRAPPED
     EQ(LOAD(&blocks), before);
