@@ -258,6 +258,7 @@ models! {
         participant_gone_with_garbage []
         limit_on_entities []
         reference_against_deregister []
+        look_up_without_index []
     }
 }
 
@@ -417,6 +418,20 @@ sizes!(
     /// Two slots in one chunk, retired one by one; an index that grows with every id.
     Two, 32, 1, 1, 1, 0, 0
 );
+
+/// As [`Paired`], without an index of ids.
+pub struct Nameless;
+
+impl Config for Nameless {
+    const GENERATION_BITS: u32 = Paired::GENERATION_BITS;
+    const CHUNK_BITS: u32 = Paired::CHUNK_BITS;
+    const SLOT_BITS: u32 = Paired::SLOT_BITS;
+    const MAGAZINE: u32 = Paired::MAGAZINE;
+    const INDEX_LEVEL: u32 = Paired::INDEX_LEVEL;
+    const INDEX_SAMPLE: u32 = Paired::INDEX_SAMPLE;
+    const CREDIT_BATCH: i64 = Paired::CREDIT_BATCH;
+    const UNIQUE_IDS: bool = false;
+}
 
 /// Makes a test of each named model, and one that no model of the module is missing.
 #[macro_export]

@@ -1,6 +1,6 @@
 //! Whole registries, through the public interface, with explicit participants.
 
-use crate::{Canary, Ledger, Paired, explore, explore_shortly, spawn};
+use crate::{Canary, Ledger, Nameless, Paired, explore, explore_shortly, spawn};
 use rtm_core::{
     AddressFamily, DropBy, EntityInfo, Handle, Limits, Participant, Refusal, Registry, Settings,
     TableKey,
@@ -313,5 +313,35 @@ pub fn reference_against_deregister() {
             flush(&one);
             assert_eq!(ledger.drops(1), 1);
         });
+    });
+}
+
+/// Without an index two entities have one id; one of them goes while both are looked up.
+pub fn look_up_without_index() {
+    explore(|| {
+        let ledger = Ledger::default();
+        let registry = Registry::<Canary, Nameless>::with_config(Settings::default());
+        // Members borrow it, so it is dropped last.
+        let world = Arc::new(registry.expect("memory"));
+        // SAFETY: as in `World`.
+        let registry: &'static Registry<Canary, Nameless> = unsafe { &*Arc::as_ptr(&world) };
+        let (one, other) = (registry.join().unwrap(), registry.join().unwrap());
+        let handles = [1, 2].map(|number| {
+            one.register_handle(info(7), ledger.canary(number), DropBy::Writers).ok().unwrap()
+        });
+        let thread = spawn(move || {
+            let guard = other.enter();
+            assert!(guard.get(handles[0]).is_ok_and(|entity| entity.payload().read() == 1));
+            if let Ok(entity) = guard.get(handles[1]) {
+                assert_eq!(entity.payload().read(), 2);
+            }
+            drop(guard);
+            other
+        });
+        one.deregister(handles[1]).unwrap();
+        let _other = thread.join().unwrap();
+        let guard = one.enter();
+        assert!(guard.get(handles[0]).is_ok() && guard.get(handles[1]).is_err());
+        assert_eq!(guard.entities(TABLE).count(), 0);
     });
 }

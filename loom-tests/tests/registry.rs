@@ -13,4 +13,5 @@ rtm_loom_tests::tests! { registry:
     participant_gone_with_garbage
     limit_on_entities
     reference_against_deregister
+    look_up_without_index
 }

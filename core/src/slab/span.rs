@@ -183,7 +183,8 @@ struct Room<E: Zero> {
 impl<E: Zero> Room<E> {
     fn new(capacity: usize) -> Result<Self, OutOfMemory> {
         Ok(Room {
-            elements: crate::alloc::Zeroed::new(capacity)?,
+            // (Nothing cannot be allocated.)
+            elements: crate::alloc::Zeroed::new(capacity.max(1))?,
             opened: (0..capacity).map(|_| crate::sync::UnsafeCell::new(false)).collect(),
             opening: crate::sync::Mutex::new(()),
         })
