@@ -122,8 +122,15 @@ pub(super) fn command(path: &Path, count: usize, effort: Effort) -> Command {
     command
 }
 
-/// Calls that the C program checks.
+/// Calls that the C program checks before it times an operation.
 const CHECKED: usize = 100;
+
+/// Times an operation after as many calls as the C program makes then: the caches may be others', and the
+/// index may still grow.
+fn time_as_c(effort: Effort, count: usize, operation: &str, piece: usize, mut f: impl FnMut()) {
+    (0..CHECKED.min(count / PIECE)).for_each(|_| f());
+    time(effort, operation, piece, f);
+}
 
 /// As large as what the C boundary keeps of a client.
 type Payload = [u64; 7];
@@ -151,12 +158,12 @@ pub(super) fn measure(count: usize, effort: Effort) {
     in_turns(
         || (),
         |_| {
-            time(effort, "RtmReleaseEntityInfo", piece, || {
+            time_as_c(effort, count, "RtmReleaseEntityInfo", piece, || {
                 for _ in 0..piece {
                     sum += u64::from(registry.registered_info(own).is_ok());
                 }
             });
-            time(effort, GET_INFO, piece, || {
+            time_as_c(effort, count, GET_INFO, piece, || {
                 for handle in pieces.next() {
                     if registry.registered_info(own).is_ok()
                         && let Ok(info) = registry.info(*handle)
@@ -168,7 +175,7 @@ pub(super) fn measure(count: usize, effort: Effort) {
             for operation in
                 ["RtmxGetContext, section for each", "RtmxReaderGetContext, section for each"]
             {
-                time(effort, operation, piece, || {
+                time_as_c(effort, count, operation, piece, || {
                     for handle in pieces.next() {
                         if let Ok(entity) = member.enter().get(*handle) {
                             sum = sum.wrapping_add(entity[0]);
@@ -177,7 +184,7 @@ pub(super) fn measure(count: usize, effort: Effort) {
                 });
             }
             for operation in ["RtmxGetContext, held", "RtmxReaderGetContext, held"] {
-                time(effort, operation, piece, || {
+                time_as_c(effort, count, operation, piece, || {
                     let guard = member.enter();
                     for handle in pieces.next() {
                         if let Ok(entity) = guard.get(*handle) {
@@ -187,21 +194,19 @@ pub(super) fn measure(count: usize, effort: Effort) {
                 });
             }
             let mut contexts = [0; PIECE];
-            time(effort, BATCH, piece, || {
+            time_as_c(effort, count, BATCH, piece, || {
                 member.enter().get_each(pieces.next(), |at, found| {
                     contexts[at] = found.map_or(0, |entity| entity[0]);
                 });
                 sum = contexts.iter().fold(sum, |sum, context| sum.wrapping_add(*context));
             });
-            let mut pairs = || {
+            let pairs = || {
                 for _ in 0..PIECE {
                     assert!(member.deregister(register(next)).is_ok());
                     next += 1;
                 }
             };
-            // As many as the C program does before it measures: the index may still grow.
-            (0..CHECKED).for_each(|_| pairs());
-            time(effort, "register + deregister", PIECE, pairs);
+            time_as_c(effort, count, "register + deregister", PIECE, pairs);
         },
     );
     black_box(sum);

@@ -114,7 +114,7 @@ pub(super) fn collect(options: &Options, effort: Effort) -> Result<(Figures, Spe
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
     let (programs, rows, spent) = (programs.built, Rows::default(), Spent::new());
     let mut run = Run { options, effort, program, programs, bar, rows, spent };
-    run.took("the C programs, built".to_owned(), begin);
+    run.took("the C programs, built".to_owned(), 0, begin);
     launches.iter().try_for_each(|launch| run.launch(launch))?;
     once.into_iter().try_for_each(|job| run.once(job))?;
     run.bar.finish_and_clear();
@@ -122,9 +122,10 @@ pub(super) fn collect(options: &Options, effort: Effort) -> Result<(Figures, Spe
 }
 
 impl Run<'_> {
-    fn took(&mut self, what: String, begin: Instant) {
+    /// So many steps of the bar.
+    fn took(&mut self, what: String, steps: usize, begin: Instant) {
         *self.spent.entry(what).or_default() += begin.elapsed();
-        self.bar.inc(1);
+        self.bar.inc(steps as u64);
     }
 
     fn start(&self, job: Job, seed: u64) -> Result<Process, String> {
@@ -152,12 +153,16 @@ impl Run<'_> {
         let jobs: Vec<Job> = tables.chain(ways.map(|way| (Part::Calls, count, way))).collect();
         let first = number * rounds;
         let mut all: Vec<Process> = Vec::new();
-        for job in jobs {
+        // A quick run has no time to let each fill its table alone.
+        for some in jobs.chunks(if self.options.quick { 2 } else { 1 }) {
             let begin = Instant::now();
-            let mut process = self.start(job, number + 1)?;
-            process.take(first, &mut self.rows)?;
-            all.push(process);
-            self.took(format!("{} of {count} entities, filled and aged", job.0.name()), begin);
+            let mut ready: Vec<Process> = Vec::new();
+            for job in some {
+                ready.push(self.start(*job, number + 1)?);
+            }
+            ready.iter_mut().try_for_each(|process| process.take(first, &mut self.rows))?;
+            self.took(format!("{count} entities, filled and aged"), some.len(), begin);
+            all.append(&mut ready);
         }
         for round in first..first + rounds {
             for place in plan::order(TABLES.len(), all.len(), round) {
@@ -165,15 +170,14 @@ impl Run<'_> {
                 let (part, _, name) = all[place].job;
                 self.bar.set_message(format!("round {round}, {count} entities, {name}"));
                 all[place].turn(round, &mut self.rows)?;
-                self.took(format!("{} of {count} entities, measured", part.name()), begin);
+                self.took(format!("{count} entities, {}", part.name()), 1, begin);
             }
         }
         // Their tables go at once: nothing is measured meanwhile.
         let begin = Instant::now();
         all.iter_mut().for_each(|process| process.turns = None);
         all.iter_mut().try_for_each(Process::end)?;
-        *self.spent.entry(format!("processes of {count} entities, ended")).or_default() +=
-            begin.elapsed();
+        self.took(format!("{count} entities, processes ended"), 0, begin);
         Ok(())
     }
 
@@ -181,7 +185,7 @@ impl Run<'_> {
     fn once(&mut self, job: Job) -> Result<(), String> {
         let begin = Instant::now();
         self.start(job, 1)?.take(0, &mut self.rows)?;
-        self.took(format!("{} of {} entities", job.0.name(), job.1), begin);
+        self.took(format!("{} entities, {}", job.1, job.0.name()), 1, begin);
         Ok(())
     }
 }

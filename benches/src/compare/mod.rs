@@ -38,8 +38,8 @@ rtm-compare: measure the rtm registry beside its peers, and say which gates are 
 usage: rtm-compare [OPTIONS]
 
   --quick        fewer and shorter rounds, fewer tables beside threads, no cross-language LTO:
-                 QUICKTIME
-  --launches N   of each table and size (default 15 of 1,000 entities, 3 of 1,000,000; quick: 7, 1)
+                 about two minutes with c-peers on two busy cores
+  --launches N   of each table and size (default 11 of 1,000 entities, 2 of 1,000,000; quick: 7, 1)
   --small        only tables of 1,000 entities
   --json FILE    write figures, bounds and gates there
   --report FILE  a page (HTML) of all figures with charts
@@ -48,11 +48,13 @@ usage: rtm-compare [OPTIONS]
 
 Times are ns per operation, memory is bytes per entity.
 
-All tables have short turns in each of several rounds, each round in another order: one round in
-each launch with 1,000 entities, five with 1,000,000 (then all tables are in memory at once, MEMTEXT). A round's figure is the median of its three repetitions; a figure is the
-median over rounds. In brackets its spread: the distance between the quartiles of the rounds, as
-a share of the figure (between the least and the most, if there are fewer than five; of one
-round, or of what is measured once, those of its repetitions).
+All tables have short turns in each of several rounds, each round in another order. A launch, in
+which all tables are filled and aged anew, has one round with 1,000 entities, and with 1,000,000
+seven, with --quick five (all tables are in memory then: 4 GB with c-peers). A round's figure is
+the median of its three repetitions; a figure is the median over rounds. In brackets its spread:
+the distance between the quartiles of the rounds, as a share of the figure (between the least
+and the most, if there are fewer than five; of one round, or of what is measured once, those of
+its repetitions). With --quick two tables are filled at a time, so that \"fill\" says little.
 
 A gate compares two figures round by round: its figure is the median of the rounds' ratios, so
 that a slow phase of the machine, which is longer than a round, cancels out. The best peer is

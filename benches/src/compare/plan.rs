@@ -50,7 +50,7 @@ impl Part {
             Part::Threads => scaling::threads::<T>(count, effort),
             Part::Crowd => scaling::crowd::<T>(count, effort),
             Part::Idle => scaling::idle::<T>(count, effort),
-            Part::Growth => growth::measure(count),
+            Part::Growth => growth::measure(count, effort),
         }
     }
 }
@@ -116,8 +116,8 @@ const QUICK: [Often; 2] = [
     Often { count: 1_000_000, launches: 1, rounds: 5 },
 ];
 const FULL: [Often; 2] = [
-    Often { count: 1_000, launches: 15, rounds: 1 },
-    Often { count: 1_000_000, launches: 3, rounds: 5 },
+    Often { count: 1_000, launches: 11, rounds: 1 },
+    Often { count: 1_000_000, launches: 2, rounds: 7 },
 ];
 
 impl Often {
@@ -266,11 +266,11 @@ mod tests {
         let options = Options { quick: true, ..Options::default() };
         let all = launches(&options);
         let large = all.iter().position(|launch| launch.count == 1_000_000);
-        assert_eq!((all.len(), large), (8, Some(3)));
+        assert_eq!((all.len(), large), (8, Some(4)));
         let one = Options { launches: Some(1), small: true, ..options };
         assert_eq!(launches(&one).len(), 1);
         for often in often(&Options::default()) {
-            assert!(often.all_rounds() >= 15);
+            assert!(often.all_rounds() >= 11);
         }
     }
 }
