@@ -2,13 +2,13 @@
 //!
 //! The C program is compiled by `cc -O2` and linked as a client's would be: with the shared library, with the
 //! static one, and (not in a quick run) by cross-language LTO, as docs/cross-language-lto.md says. All run as
-//! children among the launches of the tables.
+//! children and take turns as the tables do ([`launch`](super::launch)).
 //!
 //! The Rust side does for each operation what the C call has to do: `RtmGetEntityInfo` checks two handles, so
 //! its partner is two look-ups of plain information, of the caller and of another entity. Payloads are of the
 //! size that the C boundary keeps of a client, so that both read the same amount of memory.
 
-use super::measure::{Effort, PIECE, Pieces, Random, pin, time};
+use super::measure::{Effort, PIECE, Pieces, Random, in_turns, pin, time};
 use super::{Figure, Figures};
 use rtm_core::{AddressFamily, DropBy, EntityInfo, Handle, Registry, Settings, TableKey};
 use std::hint::black_box;
@@ -122,8 +122,15 @@ pub(super) fn command(path: &Path, count: usize, effort: Effort) -> Command {
     command
 }
 
-/// Calls that the C program checks.
+/// Calls that the C program checks before it times an operation.
 const CHECKED: usize = 100;
+
+/// Times an operation after as many calls as the C program makes then: the caches may be others', and the
+/// index may still grow.
+fn time_as_c(effort: Effort, count: usize, operation: &str, piece: usize, mut f: impl FnMut()) {
+    (0..CHECKED.min(count / PIECE)).for_each(|_| f());
+    time(effort, operation, piece, f);
+}
 
 /// As large as what the C boundary keeps of a client.
 type Payload = [u64; 7];
@@ -147,58 +154,61 @@ pub(super) fn measure(count: usize, effort: Effort) {
     let mut pieces = Pieces::new(&handles);
     let piece = PIECE.min(count);
     let mut sum = 0_u64;
-
-    time(effort, "RtmReleaseEntityInfo", piece, || {
-        for _ in 0..piece {
-            sum += u64::from(registry.registered_info(own).is_ok());
-        }
-    });
-    time(effort, GET_INFO, piece, || {
-        for handle in pieces.next() {
-            if registry.registered_info(own).is_ok()
-                && let Ok(info) = registry.info(*handle)
-            {
-                sum = sum.wrapping_add(info.id);
-            }
-        }
-    });
-    for operation in ["RtmxGetContext, section for each", "RtmxReaderGetContext, section for each"]
-    {
-        time(effort, operation, piece, || {
-            for handle in pieces.next() {
-                if let Ok(entity) = member.enter().get(*handle) {
-                    sum = sum.wrapping_add(entity[0]);
-                }
-            }
-        });
-    }
-    for operation in ["RtmxGetContext, held", "RtmxReaderGetContext, held"] {
-        time(effort, operation, piece, || {
-            let guard = member.enter();
-            for handle in pieces.next() {
-                if let Ok(entity) = guard.get(*handle) {
-                    sum = sum.wrapping_add(entity[0]);
-                }
-            }
-        });
-    }
-    let mut contexts = [0; PIECE];
-    time(effort, BATCH, piece, || {
-        member.enter().get_each(pieces.next(), |at, found| {
-            contexts[at] = found.map_or(0, |entity| entity[0]);
-        });
-        sum = contexts.iter().fold(sum, |sum, context| sum.wrapping_add(*context));
-    });
     let mut next = 1 << 40;
-    let mut pairs = || {
-        for _ in 0..PIECE {
-            assert!(member.deregister(register(next)).is_ok());
-            next += 1;
-        }
-    };
-    // As many as the C program does before it measures: the index may still grow.
-    (0..CHECKED).for_each(|_| pairs());
-    time(effort, "register + deregister", PIECE, pairs);
+    in_turns(
+        || (),
+        |_| {
+            time_as_c(effort, count, "RtmReleaseEntityInfo", piece, || {
+                for _ in 0..piece {
+                    sum += u64::from(registry.registered_info(own).is_ok());
+                }
+            });
+            time_as_c(effort, count, GET_INFO, piece, || {
+                for handle in pieces.next() {
+                    if registry.registered_info(own).is_ok()
+                        && let Ok(info) = registry.info(*handle)
+                    {
+                        sum = sum.wrapping_add(info.id);
+                    }
+                }
+            });
+            for operation in
+                ["RtmxGetContext, section for each", "RtmxReaderGetContext, section for each"]
+            {
+                time_as_c(effort, count, operation, piece, || {
+                    for handle in pieces.next() {
+                        if let Ok(entity) = member.enter().get(*handle) {
+                            sum = sum.wrapping_add(entity[0]);
+                        }
+                    }
+                });
+            }
+            for operation in ["RtmxGetContext, held", "RtmxReaderGetContext, held"] {
+                time_as_c(effort, count, operation, piece, || {
+                    let guard = member.enter();
+                    for handle in pieces.next() {
+                        if let Ok(entity) = guard.get(*handle) {
+                            sum = sum.wrapping_add(entity[0]);
+                        }
+                    }
+                });
+            }
+            let mut contexts = [0; PIECE];
+            time_as_c(effort, count, BATCH, piece, || {
+                member.enter().get_each(pieces.next(), |at, found| {
+                    contexts[at] = found.map_or(0, |entity| entity[0]);
+                });
+                sum = contexts.iter().fold(sum, |sum, context| sum.wrapping_add(*context));
+            });
+            let pairs = || {
+                for _ in 0..PIECE {
+                    assert!(member.deregister(register(next)).is_ok());
+                    next += 1;
+                }
+            };
+            time_as_c(effort, count, "register + deregister", PIECE, pairs);
+        },
+    );
     black_box(sum);
 }
 

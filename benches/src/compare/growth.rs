@@ -5,7 +5,7 @@
 //! last two use the same slots, so that they differ by the index alone. The first also meets memory that the
 //! system has yet to give.
 
-use super::measure::{TAIL, clock, pin, tell_tail};
+use super::measure::{Effort, TAIL, clock, pin, tell_tail};
 use super::table::Payload;
 use super::{Figures, RTM};
 use rtm_core::{
@@ -24,15 +24,13 @@ pub(super) const SIZES: [usize; 3] = [100_000, 1_000_000, 10_000_000];
 /// Those before the first that is timed.
 const FIRST: usize = 1_000;
 
-const REPETITIONS: usize = 3;
-
 /// Measures the loads of so many entities.
-pub(super) fn measure(count: usize) {
+pub(super) fn measure(count: usize, effort: Effort) {
     pin(0);
     let clock = clock();
     let mut times = vec![0_u32; count];
     let mut handles = Vec::with_capacity(count);
-    for _ in 0..REPETITIONS {
+    for _ in 0..if effort.quick { 2 } else { 3 } {
         let registry = Registry::new(Settings::default()).expect("memory for a registry");
         let member = registry.join().expect("memory for a member");
         for (load, instance) in [(NEW, 0), (LARGE, 0), (GROWING, 1)] {

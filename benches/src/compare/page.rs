@@ -4,6 +4,7 @@ mod scaling;
 
 use super::gates::{Gate, Verdict};
 use super::memory::{CHURNED, GROWN, STUCK};
+use super::plan::Often;
 use super::table::Traits;
 use super::{COLUMNS, FLOOR, Figure, Figures, HANDLES_ONLY, RTM, TABLES};
 use super::{calls, measure::TAIL, peers};
@@ -34,7 +35,7 @@ pub(super) struct Shown<'a> {
     pub(super) sizes: &'a [usize],
     pub(super) weighed: &'a [usize],
     pub(super) grown: &'a [usize],
-    pub(super) launches: u64,
+    pub(super) often: &'a [Often],
     pub(super) quick: bool,
 }
 
@@ -54,7 +55,7 @@ impl Shown<'_> {
     }
 
     fn bar(&self, count: usize, operation: &str, name: &'static str) -> Option<Bar> {
-        let Figure { value, least, most, .. } = self.figures.get(count, operation, name)?;
+        let Figure { value, low, high, .. } = *self.figures.get(count, operation, name)?;
         let kind = match name {
             RTM | HANDLES_ONLY => Kind::Ours,
             FLOOR => Kind::Floor,
@@ -62,7 +63,7 @@ impl Shown<'_> {
             _ => Kind::Peer,
         };
         let mark = if kind == Kind::Wrong { " †" } else { "" };
-        Some(Bar { name: short(name) + mark, value, least, most, kind })
+        Some(Bar { name: short(name) + mark, value, least: low, most: high, kind })
     }
 
     /// Those that have a figure, the best first; ours also under other operations.
@@ -109,18 +110,22 @@ pub(super) fn html(shown: &Shown<'_>) -> String {
             versions(&PACKAGES).into_iter().map(|(name, version)| format!("{name} {version}"));
         let peers = peers.chain(IN_C.map(str::to_owned));
         shown.machine.list(out, &[("Peers", peers.collect::<Vec<_>>().join(", "))]);
-        let launches = match shown.launches {
-            1 => "One launch of each table; a figure is the median of its repetitions".to_owned(),
-            n => format!(
-                "{n} launches of each table, interleaved; a figure is the median of their medians"
-            ),
+        let rounds = |often: &Often| {
+            let count = entities(often.count);
+            match often.all_rounds() {
+                1 => format!("one round with {count}"),
+                n => format!("{n} rounds with {count}"),
+            }
         };
+        let rounds: Vec<_> = shown.often.iter().map(rounds).collect();
         let note = format!(
-            "{launches}, a whisker goes from the least to the most of them. Times are nanoseconds per \
-             operation. The floor is an index into a vector that nobody changes. Peers marked † accept \
+            "All tables have a turn in each round, {}. A figure is the median over rounds; a whisker goes from \
+             quartile to quartile of them, or from the least to the most if there are fewer than five. Gates \
+             compare round by round. Times are nanoseconds per operation. The floor is an index into a vector that nobody changes. Peers marked † accept \
              stale keys and are never the best peer. “+ ids”: with a dashmap of ids beside it, since \
              rtm keeps ids unique; “rtm, handles only” does not. Held: 1,000 look-ups under one guard. Pair: a deregistration and a \
-             registration, hot of ever new ids, random of ids that are looked up first."
+             registration, hot of ever new ids, random of ids that are looked up first.",
+            rounds.join(", ")
         );
         out.leaf("p", &[("class", &"note")], &note);
         gates(out, shown.gates);
@@ -149,17 +154,17 @@ pub(super) fn html(shown: &Shown<'_>) -> String {
             out.leaf("summary", &[], "Each operation of each table");
             let rows = shown.figures.0.iter().map(|((count, operation, name), all)| {
                 let number = |value: f64| format!("{value:.3}");
-                let [value, least, most] = [all.value, all.least, all.most].map(number);
+                let [value, low, high] = [all.value, all.low, all.high].map(number);
                 vec![
                     operation.clone(),
                     (*name).to_owned(),
                     grouped(*count as u64),
                     value,
-                    least,
-                    most,
+                    low,
+                    high,
                 ]
             });
-            let head = ["operation", "table", "entities", "figure", "least", "most"];
+            let head = ["operation", "table", "entities", "figure", "from", "to"];
             out.table(&head, &rows.collect::<Vec<_>>());
         });
     })
@@ -190,7 +195,7 @@ fn gates(out: &mut Markup, all: &[Gate]) {
         });
     });
     let note = "A gate is met if the figure is not above the limit; within noise if it is above by less than \
-                the spread of the figures compared.";
+                the spread of the rounds' ratios.";
     out.leaf("p", &[("class", &"note")], note);
 }
 
@@ -264,9 +269,9 @@ fn from_c(out: &mut Markup, shown: &Shown<'_>) {
             for operation in calls::OPERATIONS {
                 let bar = |way| {
                     let figure = shown.figures.get(*count, operation, way)?;
-                    let Figure { value, least, most, .. } = figure;
+                    let Figure { value, low, high, .. } = *figure;
                     let kind = if way == calls::INLINED { Kind::Floor } else { Kind::Ours };
-                    Some(Bar { name: way.to_owned(), value, least, most, kind })
+                    Some(Bar { name: way.to_owned(), value, least: low, most: high, kind })
                 };
                 let all: Vec<Bar> = calls::WAYS.into_iter().filter_map(bar).collect();
                 if !all.is_empty() {
@@ -394,7 +399,7 @@ pub(super) mod tests {
             sizes: &sizes,
             weighed,
             grown: &sizes,
-            launches: 2,
+            often: &plan::often(&super::super::Options::default()),
             quick: true,
         });
     }
@@ -436,7 +441,7 @@ pub(super) mod tests {
     fn what_is_missing_is_left_out() {
         let figures = Figures(BTreeMap::new());
         let (machine, options) = (Machine::here(), super::super::Options::default());
-        let sizes = plan::sizes(&options);
+        let sizes = &plan::sizes(&options);
         let shown = Shown {
             figures: &figures,
             gates: &[],
@@ -444,7 +449,7 @@ pub(super) mod tests {
             sizes,
             weighed: sizes,
             grown: sizes,
-            launches: 1,
+            often: &[],
             quick: true,
         };
         assert!(Read::new(&html(&shown)).says("0 of 0"));

@@ -66,13 +66,13 @@ pub(super) fn svg(shown: &Shown<'_>) -> String {
         let Machine { processor, cores, compiler, .. } = shown.machine;
         let compiler = compiler.split(" (").next().unwrap_or_default();
         let day = shown.machine.day();
-        let launches = match shown.launches {
-            1 => "1 launch".to_owned(),
-            n => format!("{n} launches"),
+        let rounds = match shown.often.last().map_or(0, |often| often.all_rounds()) {
+            1 => "1 round".to_owned(),
+            n => format!("{n} rounds"),
         };
         let quick = if shown.quick { " --quick" } else { "" };
         let line = format!(
-            "{processor}, {cores} cores · {compiler} · {day} · rtm-compare{quick}, {launches}"
+            "{processor}, {cores} cores · {compiler} · {day} · rtm-compare{quick}, {rounds}"
         );
         text(out, "faint small", [margin, y + 14.0], &line);
     })

@@ -1,6 +1,6 @@
-//! What a run measures of which table, and in which order.
+//! What a run measures of which table, how often, and in which order.
 
-use super::measure::{Effort, measure};
+use super::measure::{Effort, Random, measure};
 use super::table::Table;
 use super::{HANDLES_ONLY, Options, RTM, TABLES};
 use super::{calls, growth, memory, scaling};
@@ -40,11 +40,6 @@ impl Part {
         PARTS.iter().find(|(_, known)| *known == name).map(|(part, _)| *part)
     }
 
-    /// The others are measured in the first launch alone.
-    pub(super) fn is_in_each_launch(self) -> bool {
-        [Part::Times, Part::Calls].contains(&self)
-    }
-
     pub(super) fn measure<T: Table>(self, count: usize, effort: Effort) {
         match self {
             Part::Times => measure::<T>(count, effort),
@@ -55,7 +50,7 @@ impl Part {
             Part::Threads => scaling::threads::<T>(count, effort),
             Part::Crowd => scaling::crowd::<T>(count, effort),
             Part::Idle => scaling::idle::<T>(count, effort),
-            Part::Growth => growth::measure(count),
+            Part::Growth => growth::measure(count, effort),
         }
     }
 }
@@ -78,7 +73,7 @@ pub(super) const CHURNED: &[&str] = &[
     #[cfg(feature = "c-peers")]
     "oneTBB concurrent_hash_map",
 ];
-/// A guard of theirs can be held while others write (scc would take minutes; a writer of liburcu's waits for
+/// In a quick run the first two alone. A guard of theirs can be held while others write (scc would take minutes; a writer of liburcu's waits for
 /// the reader; oneTBB has no guard).
 pub(super) const STUCK: &[&str] = &[
     RTM,
@@ -106,9 +101,74 @@ pub(super) const SCALED: &[&str] = &[
     "oneTBB concurrent_hash_map",
 ];
 
+/// How often times of so many entities are measured: in a launch all tables are filled and aged anew, and in
+/// each of its rounds each has a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Often {
+    pub(super) count: usize,
+    launches: u64,
+    rounds: u64,
+}
+
+/// Of a thousand, launching costs little; of a million, most.
+const QUICK: [Often; 2] = [
+    Often { count: 1_000, launches: 7, rounds: 1 },
+    Often { count: 1_000_000, launches: 1, rounds: 5 },
+];
+const FULL: [Often; 2] = [
+    Often { count: 1_000, launches: 11, rounds: 1 },
+    Often { count: 1_000_000, launches: 2, rounds: 7 },
+];
+
+impl Often {
+    pub(super) fn all_rounds(self) -> u64 {
+        self.launches * self.rounds
+    }
+}
+
+/// For each size.
+pub(super) fn often(options: &Options) -> Vec<Often> {
+    let all = if options.quick { QUICK } else { FULL };
+    let all = all.into_iter().filter(|often| !options.small || often.count == 1_000);
+    all.map(|often| Often { launches: options.launches.unwrap_or(often.launches), ..often })
+        .collect()
+}
+
+/// All tables with so many entities at once.
+pub(super) struct Launch {
+    pub(super) count: usize,
+    /// From 0 on, of this size.
+    pub(super) number: u64,
+    pub(super) rounds: u64,
+}
+
+/// One after another. Those of each size are spread over the whole time, since a slow phase of the machine
+/// may last as long as several of them.
+pub(super) fn launches(options: &Options) -> Vec<Launch> {
+    let all = often(options).into_iter().flat_map(|Often { count, launches, rounds }| {
+        (0..launches).map(move |number| {
+            let place = (number as f64 + 0.5) / launches as f64;
+            (place, Launch { count, number, rounds })
+        })
+    });
+    let mut all: Vec<_> = all.collect();
+    all.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    all.into_iter().map(|(_, launch)| launch).collect()
+}
+
+/// The order of a round: the tables, then the calls, which are compared with each other; both shuffled, in
+/// each round otherwise, so that none always comes behind the same.
+pub(super) fn order(tables: usize, all: usize, round: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..all).collect();
+    let mut random = Random::new(round + 1);
+    random.shuffle(&mut order[..tables]);
+    random.shuffle(&mut order[tables..]);
+    order
+}
+
 /// How many entities times are measured with.
-pub(super) fn sizes(options: &Options) -> &'static [usize] {
-    if options.small { &[1_000] } else { &[1_000, 1_000_000] }
+pub(super) fn sizes(options: &Options) -> Vec<usize> {
+    often(options).into_iter().map(|often| often.count).collect()
 }
 
 /// The sizes that memory is weighed at.
@@ -134,23 +194,10 @@ pub(super) fn churned(options: &Options) -> usize {
     if options.small { 1_000 } else { 100_000 }
 }
 
-/// The jobs of a launch, with the calls from C in these ways. What is no matter of nanoseconds is measured in
-/// the first alone.
-pub(super) fn launch(options: &Options, number: u64, ways: &[&'static str]) -> Vec<Job> {
+/// What is no matter of nanoseconds, or takes its own turns, is measured once.
+pub(super) fn once(options: &Options) -> Vec<Job> {
     let tables = || TABLES.iter().map(|(name, traits, _)| (*name, traits));
     let mut jobs = Vec::new();
-    for count in sizes(options) {
-        jobs.extend(tables().map(|(name, _)| (Part::Times, *count, name)));
-        // The calls are compared with each other, by gates with little room: several times if there is one
-        // launch.
-        for _ in 0..if options.launches() == 1 { 3 } else { 1 } {
-            jobs.push((Part::Calls, *count, calls::INLINED));
-            jobs.extend(ways.iter().map(|name| (Part::Calls, *count, *name)));
-        }
-    }
-    if number != 0 {
-        return jobs;
-    }
     for count in weighed(options) {
         // In a quick run the peers are weighed once.
         let all = !options.quick || options.small || *count == 100_000;
@@ -165,7 +212,7 @@ pub(super) fn launch(options: &Options, number: u64, ways: &[&'static str]) -> V
         false => names,
     };
     several(Part::Churn, churned(options), quick(CHURNED, 2));
-    several(Part::Stuck, 1_000, STUCK);
+    several(Part::Stuck, 1_000, quick(STUCK, 2));
     several(Part::Threads, 1_000, quick(SCALED, 3));
     several(Part::Crowd, 1_000, quick(SCALED, 1));
     several(Part::Idle, 1_000, quick(SCALED, 3));
@@ -177,6 +224,7 @@ pub(super) fn launch(options: &Options, number: u64, ways: &[&'static str]) -> V
 mod tests {
     use super::super::{FLOOR, peers};
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn names_are_known() {
@@ -193,5 +241,36 @@ mod tests {
         let known: Vec<_> = peers().map(|(name, ..)| *name).collect();
         assert_eq!(known.len() + 3, TABLES.len());
         assert!([RTM, HANDLES_ONLY, FLOOR].iter().all(|ours| !known.contains(ours)));
+    }
+
+    #[test]
+    fn nobody_always_comes_behind_the_same() {
+        let (tables, all) = (TABLES.len(), TABLES.len() + 3);
+        let orders: Vec<_> = (0..5).map(|round| order(tables, all, round)).collect();
+        for order in &orders {
+            assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), all);
+            assert!(order[..tables].iter().all(|place| *place < tables));
+        }
+        for place in 0..all {
+            let before = |order: &Vec<usize>| {
+                let at = order.iter().position(|known| *known == place)?;
+                at.checked_sub(1).map(|before| order[before])
+            };
+            let all: BTreeSet<_> = orders.iter().map(before).collect();
+            assert!(all.len() > 1, "{place} always comes behind {all:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_spread_over_a_run() {
+        let options = Options { quick: true, ..Options::default() };
+        let all = launches(&options);
+        let large = all.iter().position(|launch| launch.count == 1_000_000);
+        assert_eq!((all.len(), large), (8, Some(4)));
+        let one = Options { launches: Some(1), small: true, ..options };
+        assert_eq!(launches(&one).len(), 1);
+        for often in often(&Options::default()) {
+            assert!(often.all_rounds() >= 11);
+        }
     }
 }

@@ -69,7 +69,7 @@ fn filled<T: Table>(count: usize) -> (T, Vec<T::Key>) {
 pub(super) fn threads<T: Table>(count: usize, effort: Effort) {
     let (table, keys) = filled::<T>(count);
     let chosen = if effort.quick { &QUICK[..] } else { &THREADS };
-    let (repetitions, millis) = if effort.quick { (1, 200) } else { (3, 500) };
+    let (repetitions, millis) = if effort.quick { (1, 100) } else { (3, 200) };
     for threads in chosen.iter().copied() {
         for _ in 0..repetitions {
             let refused = turns(&table, &keys, threads, MIXED, Duration::from_millis(millis));
@@ -81,7 +81,7 @@ pub(super) fn threads<T: Table>(count: usize, effort: Effort) {
 /// Throughput of few and of many threads, in turn.
 pub(super) fn crowd<T: Table>(count: usize, effort: Effort) {
     let (table, keys) = filled::<T>(count);
-    let millis = if effort.quick { 200 } else { 500 };
+    let millis = if effort.quick { 100 } else { 300 };
     for _ in 0..3 {
         for (mix, threads) in ALONE.into_iter().flat_map(|mix| CROWD.map(|threads| (mix, threads)))
         {
