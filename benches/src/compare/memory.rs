@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Per live entity (after all have gone: per entity that was there).
-pub(super) const GROWN: [&str; 5] = [
+pub(super) const GROWN: [&str; 7] = [
     "bytes, grown",
     "bytes, most while growing",
     "bytes, the first 90 % gone",
     "bytes, any 90 % gone",
     "bytes, all gone",
+    "bytes, the first 90 % gone, trimmed",
+    "bytes, all gone, trimmed",
 ];
 /// Per live entity.
 pub(super) const CHURNED: [&str; 2] = ["bytes, most while churned", "bytes, after churn"];
@@ -81,6 +83,10 @@ pub(super) fn grown<T: Table>(count: usize) {
     keys[..gone].iter().for_each(|key| assert!(seat.remove(*key)));
     settle(&seat);
     row(GROWN[2], (resident() - base) / left as f64);
+    if T::TRAITS.ours {
+        seat.trim();
+        row(GROWN[5], (resident() - base) / left as f64);
+    }
     for (key, id) in keys[..gone].iter_mut().zip(0..) {
         *key = seat.insert(id);
     }
@@ -92,6 +98,10 @@ pub(super) fn grown<T: Table>(count: usize) {
     keys[gone..].iter().for_each(|key| assert!(seat.remove(*key)));
     settle(&seat);
     row(GROWN[4], (resident() - base) / count as f64);
+    if T::TRAITS.ours {
+        seat.trim();
+        row(GROWN[6], (resident() - base) / count as f64);
+    }
 }
 
 /// Weighs a table while two threads replace its entities by others with ever new ids.

@@ -99,6 +99,10 @@ impl<C: Config> Seat for Participant<'_, Payload, C> {
     fn settle(&self) {
         self.registry().flush().expect("outside");
     }
+
+    fn trim(&self) {
+        Participant::trim(self).expect("memory to count in");
+    }
 }
 
 /// The floor. Looking up is indexing.

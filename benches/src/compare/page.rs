@@ -323,8 +323,15 @@ fn memory(out: &mut Markup, shown: &Shown<'_>) {
     });
     for count in shown.weighed {
         out.leaf("h3", &[], &format!("Bytes for each live entity, {}", entities(*count)));
-        let heads =
-            ["grown", "most while growing", "first 90 % gone", "any 90 % gone", "all gone *"];
+        let heads = [
+            "grown",
+            "most while growing",
+            "first 90 % gone",
+            "any 90 % gone",
+            "all gone *",
+            "first 90 % gone, trimmed",
+            "all gone, trimmed *",
+        ];
         let churn = ["most while churned", "after churn"];
         let columns = GROWN.into_iter().chain(CHURNED).zip(heads.into_iter().chain(churn));
         figures_table(out, shown, *count, &columns.collect::<Vec<_>>());

@@ -139,4 +139,6 @@ pub(crate) trait Seat {
     }
     /// Lets garbage go.
     fn settle(&self) {}
+    /// Gives back to the system what it can, if it can.
+    fn trim(&self) {}
 }
