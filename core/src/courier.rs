@@ -224,7 +224,11 @@ fn told<T: Send + Sync, C: Config>(
     let table = registry.slab.place(listener.token).slot().plain().table();
     let info = EntityInfo { table, id };
     match kind {
-        REGISTERED => Some(Event::Registered { handle, info }),
+        REGISTERED => {
+            // See `dispatch`, *The past*.
+            let here = !listener.is_at_past() || registry.slab.is_live_or_held(token);
+            (here || active(Mutant::ToldOfThePast)).then_some(Event::Registered { handle, info })
+        }
         DEREGISTERED => Some(Event::Deregistered { handle, info }),
         _ => None,
     }

@@ -203,6 +203,8 @@ mutants! {
     StarterForgetsPart,
     /// Who publishes does not look for new listeners afterwards.
     PublishWithoutLook,
+    /// A listener is told of a registration that began before it listened, whatever has become of the entity.
+    ToldOfThePast,
     /// Who departs does not look for new listeners afterwards.
     WithdrawWithoutLook,
     /// A departure is entered after the id was given up.

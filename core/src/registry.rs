@@ -35,7 +35,7 @@ use crate::participant::{Found, Guard, Participant, Registration};
 use crate::probes;
 use crate::reclamation::{Domain, Local};
 use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, bump};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, bump, fence};
 use crate::table::{Profile, Table, Tables};
 use crate::waits::Waits;
 use std::sync::Arc;
@@ -422,7 +422,9 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             && audience.someone_listens_now()
             && let Some(place) = audience.reserve()
         {
-            // Behind the reservation: if the entity is still there, its departure is told after us.
+            // Fence: partner is the one in `someone_listens_now`, of a departure. Behind the reservation: if the
+            // entity is still there, its departure is told after us.
+            fence(Ordering::SeqCst);
             let here = self.slab.copy(token.sought()).is_some_and(|(_, live)| live) || !place_first;
             let kind = if here { courier::REGISTERED } else { courier::NOTHING };
             audience.commit(place, note(kind), let_go);

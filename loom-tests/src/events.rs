@@ -250,6 +250,38 @@ pub fn registration_against_departure() {
     });
 }
 
+/// An entity comes and goes while one listener has gone and the next has not come: the next is told nothing, or
+/// of both.
+pub fn registration_while_listeners_change() {
+    explore(|| {
+        with(|registry| {
+            let ledger = Ledger::default();
+            let (one, other) = (registry.join().unwrap(), registry.join().unwrap());
+            let (before, queue) = (EventQueue::new(), EventQueue::new());
+            let listener = listening(&one, 7, ledger.canary(1), &before);
+            let canary = ledger.canary(2);
+            let thread = spawn(move || (register(&other, 8, canary).ok(), other));
+            assert_eq!(one.deregister(listener), Ok(()));
+            let there = one.enter().entities(TABLE).map(|entity| entity.handle()).next();
+            if let Some(visitor) = there {
+                assert_eq!(one.deregister(visitor), Ok(()));
+            }
+            listening(&one, 9, ledger.canary(3), &queue);
+            let (visitor, _other) = thread.join().unwrap();
+            let visitor = visitor.expect("a registration");
+            herald(&one);
+            let mut told = deliver(&one, &queue);
+            // Perhaps of the listener that has gone, too.
+            told.retain(|event| ![came(listener, 7), went(listener, 7)].contains(event));
+            match there {
+                Some(_) => assert!(told.is_empty() || told == [went(visitor, 8)], "{told:?}"),
+                // Told, or there before.
+                None => assert!(told.is_empty() || told == [came(visitor, 8)], "{told:?}"),
+            }
+        });
+    });
+}
+
 /// That an id's holder has gone is told before the next holder is.
 pub fn id_handed_on() {
     explore(|| {

@@ -232,6 +232,7 @@ models! {
         registration_of_a_listener_against_another [PublishWithoutLook]
         registration_of_a_listener_against_departure [WithdrawWithoutLook]
         registration_against_departure [PublishedBeforePlace]
+        registration_while_listeners_change [ToldOfThePast]
         id_handed_on [GivenUpBeforeTold]
         delivery_against_trim [ConsumedEarly]
         hold_against_reclaim [LetGoRelaxed LetGoFreesDead SettleFreesHeld]

@@ -9,6 +9,7 @@ rtm_loom_tests::tests! { events:
     registration_of_a_listener_against_another
     registration_of_a_listener_against_departure
     registration_against_departure
+    registration_while_listeners_change
     id_handed_on
     delivery_against_trim
     hold_against_reclaim

@@ -199,6 +199,9 @@ impl Audience {
     pub(crate) fn join(node: Box<Joining>) -> Paused {
         let listener = node.listener.clone();
         let audience = listener.audience();
+        // Behind the fence in `enlist`. Relaxed: comes with the listener.
+        let tail = audience.log().map_or(0, |log| log.journal.tail());
+        listener.since.store(tail, Ordering::Relaxed);
         let mut start = audience.start();
         listener.set_cursor(start);
         audience.joining.push(node);

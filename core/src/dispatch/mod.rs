@@ -58,6 +58,20 @@
 //! published before its commit and committed before the join, an enumeration after the join shows. It
 //! may be told of something that an enumeration shows too. Never trimmed beyond `settled`.
 //!
+//! *The past.* A joiner's first position may have been reserved long before it was enlisted, by a registration that
+//! is still under way, and the entity may have gone again while nobody listened: unpublished, with no event and
+//! no hold. A joiner that was told of such a registration would wait for the departure for ever. So positions
+//! that were reserved before the join (below the tail that it reads) are *past*: of them it is told only if the
+//! entity is live or held. Enlisting and a departure both fence between what they write (count; word) and
+//! what they look at (word; count):
+//!   - if the departure's fence comes first, the joiner sees that the entity has ended;
+//!   - else the departure sees the listener, and enters an event.
+//!
+//! A position that is not past was reserved after the joiner's fence. If its entity departs unseen, then the
+//! departure's fence came before that one; so it had not seen the entity published behind the reservation,
+//! and the registration, which fences between a reservation behind the publication and its look at the entity,
+//! sees it ended and enters nothing.
+//!
 //! *ABA.* A listener's word may return to IDLE between a look and the exchange to READY; then it is run once
 //! for nothing. The stack of rung audiences is emptied as a whole; a member of it is pushed again only
 //! after its flag was cleared, behind the reading of its link.
@@ -116,6 +130,8 @@ pub(crate) struct Listener {
     state: AtomicU32,
     /// The next position to read. Stored by whoever runs it.
     cursor: AtomicU64,
+    /// Positions below this were reserved before it joined. Stored by the one who joins it.
+    since: AtomicU64,
     audience: Arc<Audience>,
     queue: Arc<Queue>,
     link: queue::Link,
@@ -133,6 +149,7 @@ impl Listener {
             token,
             state: AtomicU32::new(RUNNING),
             cursor: AtomicU64::new(0),
+            since: AtomicU64::new(0),
             audience,
             queue,
             link: queue::Link::new(),
@@ -151,6 +168,13 @@ impl Listener {
     pub(crate) fn cursor(&self) -> u64 {
         // Relaxed: for its runner.
         self.cursor.load(Ordering::Relaxed)
+    }
+
+    /// By the runner: whether the note at the cursor may be of before it was enlisted, see *The past* at the
+    /// head.
+    pub(crate) fn is_at_past(&self) -> bool {
+        // Relaxed: comes with the listener.
+        self.cursor() < self.since.load(Ordering::Relaxed)
     }
 
     /// What is there for its runner to deliver.
