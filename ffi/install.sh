@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
     shift
     case $argument in
         --prefix|--libdir|--features)
-            if [ $# -gt 0 ]; then
+            if [ $# -gt 0 ] && [ "${1#--}" = "$1" ]; then
                 argument=$argument=$1
                 shift
             fi ;;

@@ -118,15 +118,19 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     /// Gives the memory of entities that have gone back to the system, and says how many bytes.
     ///
-    /// For the time after a peak: of slots that lie together and are neither in use nor at hand of another
-    /// thread (up to some hundred for each). From 2 MiB on, whole huge pages of 2 MiB go. What still waits for
-    /// readers is in use: [`flush`](Self::flush) first. Handles of before stay stale, and the slots serve
-    /// again when they are needed; 16 bytes for each stay, which keep that so (8 without an index).
+    /// For the time after a peak: of blocks of 64 slots none of which is in use, in huge pages that are not
+    /// mostly in use. (One that does not go whole is split, and the entities in it are found more slowly,
+    /// until it is mostly in use at a later trim.) Not in use is what neither waits for readers, so
+    /// [`flush`](Self::flush) first, nor is at hand of another thread for its next registrations; some
+    /// hundred slots for each, each of which keeps its block. Handles of before stay stale, and the slots
+    /// serve again when they are needed; 16 bytes for each stay, which keep that so (8 without an index; 8
+    /// more if entities had client code).
     ///
-    /// 0 where memory is locked (`mlockall`): from such a process the system takes nothing back.
+    /// 0 where memory is locked (`mlockall`), for from such a process the system takes nothing back, and
+    /// while another thread is inside this call.
     ///
-    /// Lock-free; walks all vacant slots. A registration that needs slots meanwhile takes new ones, and is
-    /// refused if there are none.
+    /// Lock-free; walks over all slots. It leaves at least half of what is vacant to others all the time; a
+    /// registration that finds none adds to the table, or is refused if that is full.
     ///
     /// # Errors
     /// [`OutOfMemory`]: nothing was given back.

@@ -103,6 +103,15 @@ impl<S> Batch<S> {
             marker: PhantomData,
         })
     }
+
+    /// Marks a batch that is under way no more. Phases are below all marks, as they count up from 0.
+    pub(crate) fn mark(&mut self, mark: usize) {
+        self.phase = usize::MAX - mark;
+    }
+
+    pub(crate) fn has_mark(&self, mark: usize) -> bool {
+        self.phase == usize::MAX - mark
+    }
 }
 
 impl<S> Linked for Batch<S> {

@@ -7,7 +7,7 @@ use common::{Small, V4, entity};
 use rtm_core::{DropBy, Handle, Registry, Settings};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
@@ -107,8 +107,37 @@ fn nothing_to_give() {
     assert_eq!(registry.trim().unwrap(), 0);
     drop(guard);
     registry.flush().unwrap();
-    // A chunk that was not used to its end stays.
-    assert_eq!(registry.trim().unwrap(), 0);
+    // What was not used to its end stays.
+    assert!(registry.trim().unwrap() <= 100 * 128);
+}
+
+/// What other threads have at hand keeps little else from going, wherever it is.
+#[test]
+fn scattered_slots_of_an_idle_thread() {
+    let _alone = alone();
+    let registry = registry();
+    let mut handles = fill(&registry, 0..300_000);
+    common::Random(7).shuffle(&mut handles);
+    let (ready, done) = (Barrier::new(2), Barrier::new(2));
+    std::thread::scope(|scope| {
+        let some = handles.split_off(handles.len() - 500);
+        let (registry, ready, done) = (&registry, &ready, &done);
+        scope.spawn(move || {
+            empty(registry, &some);
+            let at_hand = registry.member_figures().map(|figures| figures.free).max();
+            assert!(at_hand >= Some(300), "{at_hand:?}");
+            ready.wait();
+            done.wait();
+        });
+        ready.wait();
+        let before = resident();
+        empty(registry, &handles);
+        let bytes = registry.trim().unwrap();
+        let gone = before.saturating_sub(resident());
+        done.wait();
+        // Of 36 MiB.
+        assert!(bytes > 28 * MIB && gone > 26 * MIB, "{bytes} and {gone} given back");
+    });
 }
 
 #[test]
@@ -148,8 +177,10 @@ fn beside_those_who_come_and_go() {
             trims += 1;
         }
         stop.store(true, Ordering::Relaxed);
-        println!("{} KiB given back in {trims} trims", given >> 10);
-        assert!(given >= 4 * MIB);
+        // Half of what is vacant is left to others while a trim is under way.
+        let slots = registry.statistics().chunks * 8;
+        println!("{} KiB given back in {trims} trims, {slots} slots", given >> 10);
+        assert!(given >= 4 * MIB && slots <= 24_000);
     });
     registry.flush().unwrap();
     assert_eq!(registry.statistics().live, 0);

@@ -1,6 +1,6 @@
 //! Statistics and entities as texts in the caller's memory: nothing is allocated for them.
 
-use crate::boundary::{Outcome, call, required, without_cancellation};
+use crate::boundary::{Outcome, call, required};
 use crate::manager;
 use crate::spares::Membership;
 use crate::tuning::figures;
@@ -190,48 +190,44 @@ pub unsafe extern "C" fn RtmxFormatEntities(
     Buffer: *mut c_char,
     Size: PUINT,
 ) -> DWORD {
-    // As in all that may be a thread's first call.
-    without_cancellation(|| {
-        call(|| {
-            required(Position)?;
-            // SAFETY: as the caller promises.
-            let mut room = unsafe { room(Buffer, Size) }?;
-            let write: fn(&Description, &mut Room) -> fmt::Result = match Format {
-                RTMX_TEXT => |seen, room| writeln!(room, "{seen}"),
-                RTMX_JSON => |seen, room| writeln!(room, "{}", seen.json()),
-                _ => return Err(ERROR_NOT_SUPPORTED),
-            };
-            // SAFETY: checked above.
-            let from = unsafe { Position.read() };
-            let mut next = 0;
-            if let Some(manager) = manager::existing().filter(|manager| manager.spares.are_there())
-            {
-                let participant = Membership::try_get(manager)?;
-                let from = u32::try_from(from).unwrap_or(u32::MAX);
-                let mut all = participant.descriptions_from(from);
-                loop {
-                    let at = all.position();
-                    let Some(seen) = all.next() else { break };
-                    let line = length(|room| write(&seen, room))?;
-                    if room.length + line >= room.size {
-                        if room.length == 0 {
-                            // SAFETY: checked above.
-                            return unsafe { too_small(line, Size) };
-                        }
-                        next = at;
-                        break;
+    call(|| {
+        required(Position)?;
+        // SAFETY: as the caller promises.
+        let mut room = unsafe { room(Buffer, Size) }?;
+        let write: fn(&Description, &mut Room) -> fmt::Result = match Format {
+            RTMX_TEXT => |seen, room| writeln!(room, "{seen}"),
+            RTMX_JSON => |seen, room| writeln!(room, "{}", seen.json()),
+            _ => return Err(ERROR_NOT_SUPPORTED),
+        };
+        // SAFETY: checked above.
+        let from = unsafe { Position.read() };
+        let mut next = 0;
+        if let Some(manager) = manager::existing().filter(|manager| manager.spares.are_there()) {
+            let participant = Membership::try_get(manager)?;
+            let from = u32::try_from(from).unwrap_or(u32::MAX);
+            let mut all = participant.descriptions_from(from);
+            loop {
+                let at = all.position();
+                let Some(seen) = all.next() else { break };
+                let line = length(|room| write(&seen, room))?;
+                if room.length + line >= room.size {
+                    if room.length == 0 {
+                        // SAFETY: checked above.
+                        return unsafe { too_small(line, Size) };
                     }
-                    write(&seen, &mut room).map_err(|fmt::Error| ERROR_INTERNAL_ERROR)?;
+                    next = at;
+                    break;
                 }
+                write(&seen, &mut room).map_err(|fmt::Error| ERROR_INTERNAL_ERROR)?;
             }
-            if room.size == 0 {
-                // SAFETY: checked above.
-                return unsafe { too_small(0, Size) };
-            }
+        }
+        if room.size == 0 {
             // SAFETY: checked above.
-            unsafe { Position.write(next.into()) };
-            // SAFETY: checked above.
-            unsafe { room.finish(Size) }
-        })
+            return unsafe { too_small(0, Size) };
+        }
+        // SAFETY: checked above.
+        unsafe { Position.write(next.into()) };
+        // SAFETY: checked above.
+        unsafe { room.finish(Size) }
     })
 }

@@ -159,14 +159,16 @@ pub unsafe extern "C" fn RtmxSetLimits(Limits: *const RTMX_LIMITS, Size: UINT) -
 /// @return NO_ERROR; ERROR_INVALID_PARAMETER Bytes misaligned; ERROR_NOT_ENOUGH_MEMORY: nothing was given
 ///   back.
 ///
-/// Call RtmxFlush first: what waits to be cleaned up is in use. What goes is the room of entities that lay
-/// together: where there are many, in pieces of 2 MiB, and not what other threads have at hand for their next
-/// registrations (some hundred entities each). Handles of before stay invalid, the room serves again when it is needed,
-/// and 16 bytes for each entity that there was stay. 0 bytes where memory is locked (mlockall): from such
-/// a process the system takes nothing back.
+/// Call RtmxFlush first: what waits to be cleaned up is in use. What goes is room for 64 entities at a time
+/// of which none is in use, where at least half of a huge page's is vacant. A huge page that does not go
+/// whole is split, and what is left in it is found more slowly, until it is mostly in use at a later call.
+/// Room that another thread has at hand for its next registrations (some hundred entities) is in use.
+/// Handles of before stay invalid, the room serves again when it is needed, and 16 bytes for each entity
+/// that there was stay, or 24 if some had callbacks or methods. 0 bytes where memory is locked (mlockall),
+/// for from such a process the system takes nothing back, and while another thread is inside this call.
 ///
-/// Any thread. Walks over the room of all entities that have gone; blocks nobody and waits for nobody. A registration that
-/// needs room meanwhile takes new.
+/// Any thread. Walks over all room; blocks nobody and waits for nobody. At least half of what is vacant is
+/// left to registrations all the time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RtmxTrim(Bytes: *mut ULONGLONG) -> DWORD {
     call(|| {

@@ -137,14 +137,10 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         unsafe { self.links.get(slot as usize) }
     }
 
-    /// Bytes that the system would take back of these slots.
-    pub(crate) fn returnable(&self, slots: Range<u32>) -> usize {
-        self.slots.whole_pages(slots.start as usize..slots.end as usize).len()
-    }
-
     /// Gives the memory of vacant slots that are the caller's back to the system: they read as zero from now
-    /// on. Says how many bytes it took.
-    pub(crate) fn give_back(&self, slots: Range<u32>) -> usize {
+    /// on. Says how many bytes it took; `None` if it takes none. Huge pages that only belong to them in part
+    /// are split.
+    pub(crate) fn give_back(&self, slots: Range<u32>) -> Option<usize> {
         #[cfg(rtm_loom)]
         for slot in slots.clone() {
             if let Some((_, slot)) = self.find(slot) {
@@ -153,6 +149,18 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
             }
         }
         self.slots.give_back(slots.start as usize..slots.end as usize)
+    }
+
+    /// The slots that there are of each huge page.
+    pub(crate) fn huge_pages(&self) -> impl Iterator<Item = Range<u32>> {
+        let end = (self.chunks() << C::CHUNK_BITS) as usize;
+        let pages = self.slots.huge_pages(end);
+        pages.map(|slots| slots.start as u32..slots.end as u32)
+    }
+
+    /// Allows the huge page again in which this is the first slot.
+    pub(crate) fn mend(&self, slot: u32) {
+        self.slots.mend(slot as usize);
     }
 
     /// Adds a chunk and gives its first slot's number and the number behind its last.

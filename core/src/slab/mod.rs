@@ -23,9 +23,9 @@
 //! reference in the picture, but no user's release takes it away.
 //!
 //! Whoever makes a slot Vacant owns it and puts it into a free list; whoever takes it from there
-//! owns it until it is published. (The memory of vacant slots can be given back: `trim.rs`.) Dead with n = 0 stays so: a reference can only be added where one
-//! exists or the object is live. Only one thread reclaims a payload (the one that processes the
-//! batch the slot is in), and only after the grace period.
+//! owns it until it is published. (The memory of vacant slots can be given back: `trim.rs`.) Dead with
+//! n = 0 stays so: a reference can only be added where one exists or the object is live. Only one thread
+//! reclaims a payload (the one that processes the batch the slot is in), and only after the grace period.
 //!
 //! *Generations.* A slot's first generation is drawn from the slab's secret, freeing adds one
 //! modulo 2^bits, and the slot is Spent when that would bring the first one back. So a handle names
@@ -72,6 +72,7 @@ use crate::sync::{
 };
 use directory::Directory;
 use std::mem::MaybeUninit;
+use trim::Trimming;
 use word::{HELD, Word};
 
 /// A slot beside its word.
@@ -248,6 +249,7 @@ pub(crate) struct Slab<F: Fixed, T, C: Config> {
     spent: Padded<AtomicU64>,
     /// Spare lists lying about, a hint that saves looking for one.
     spares: Padded<AtomicUsize>,
+    trimming: Trimming,
 }
 
 impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
@@ -263,6 +265,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             secret,
             spent: Padded(AtomicU64::new(0)),
             spares: Padded(AtomicUsize::new(0)),
+            trimming: Trimming::default(),
         })
     }
 

@@ -5,8 +5,7 @@
 //! *Lists* are linked through the slots. `free` and the fresh range are the owner's alone (relaxed
 //! atomics, for the record passes between owners through an acquire). `retired` packs head and
 //! length into one word: the owner pushes by compare-exchange, anybody takes all by a swap. `spare`
-//! is a stack of free lists of at least two magazines each, or of what a trim has left of them, and of ranges
-//! that it gave back.
+//! is a stack of free lists of at least two magazines each, and of ranges of slots whose memory was given back.
 //! *ABA.* A push to `retired` links to the head it replaces, which is right whatever the list was
 //! in between.
 //! *Orderings.* Pushing to `retired` releases the unpublishing to the acquire of the seal; spare
@@ -91,14 +90,13 @@ impl<S> Shard<S> {
         self.free.load(Ordering::Relaxed) == NIL
     }
 
-    /// Puts the owner's free list, which is not empty, into a batch.
-    pub(super) fn unload(&self, mut batch: Box<Batch<S>>) -> Box<Batch<S>> {
-        let head = self.free.load(Ordering::Relaxed);
-        let count = self.free_len.load(Ordering::Relaxed);
-        batch.garbage = Garbage::Slots { head, count, deferred: false };
+    /// Takes the owner's free list: its head and its length.
+    pub(super) fn unload(&self) -> (u32, u32) {
+        let (head, count) =
+            (self.free.load(Ordering::Relaxed), self.free_len.load(Ordering::Relaxed));
         self.free.store(NIL, Ordering::Relaxed);
         self.free_len.store(0, Ordering::Relaxed);
-        batch
+        (head, count)
     }
 
     /// Objects that ended while referenced, less those let go; may be negative for one member.
@@ -179,9 +177,9 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
                 to.free.store(head, Ordering::Relaxed);
                 to.free_len.store(count, Ordering::Relaxed);
             }
-            // A chunk of it.
+            // As many as a chunk has.
             Garbage::Range { first, end } => {
-                let rest = first + (1 << C::CHUNK_BITS);
+                let rest = end.min(first + (1 << C::CHUNK_BITS));
                 to.fresh.store(first, Ordering::Relaxed);
                 to.fresh_end.store(rest, Ordering::Relaxed);
                 to.fresh_again.store(1, Ordering::Relaxed);
@@ -431,9 +429,11 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     }
 
     /// Puts a long free list where others find it, in a batch that has served.
-    fn share_free<S: Sharded>(&self, shard: &Shard<S>, batch: Box<Batch<S>>) {
+    fn share_free<S: Sharded>(&self, shard: &Shard<S>, mut batch: Box<Batch<S>>) {
         if shard.free_len.load(Ordering::Relaxed) >= 2 * C::MAGAZINE {
-            self.put_spare(shard, shard.unload(batch));
+            let (head, count) = shard.unload();
+            batch.garbage = Garbage::Slots { head, count, deferred: false };
+            self.put_spare(shard, batch);
         }
     }
 }
@@ -462,6 +462,10 @@ impl<'a> Freed<'a> {
         self.count += 1;
     }
 
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
     /// Ends the list: its head and its length, unless it is empty.
     pub(super) fn end(self) -> Option<(u32, u32)> {
         self.tail?.store(NIL, Ordering::Relaxed);
@@ -469,7 +473,7 @@ impl<'a> Freed<'a> {
     }
 
     /// Puts them into the free list of the calling thread's member.
-    fn put<S>(self, shard: &Shard<S>) {
+    pub(super) fn put<S>(self, shard: &Shard<S>) {
         let Some(link) = self.tail else { return };
         link.store(shard.free.load(Ordering::Relaxed), Ordering::Relaxed);
         shard.free.store(self.head, Ordering::Relaxed);

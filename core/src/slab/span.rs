@@ -36,20 +36,41 @@ impl<E: Zero> Span<E> {
         self.room.open(from, end)
     }
 
-    /// The bytes of these elements, as offsets, that are whole pages (huge ones where they serve, since
-    /// what is left of one would not stay away).
-    pub(crate) fn whole_pages(&self, elements: Range<usize>) -> Range<usize> {
-        let bytes = elements.start * size_of::<E>()..elements.end * size_of::<E>();
-        let page = if bytes.end > HUGE_PAGE { HUGE_PAGE } else { page() };
-        let (start, end) = (bytes.start.next_multiple_of(page), bytes.end / page * page);
-        start..end.max(start)
+    /// Gives the memory of these open elements back to the system, which nobody uses just now. Says how many
+    /// bytes; `None` if the system does not take them, as when memory is locked. Huge pages of which only some
+    /// elements are among them are split, until they are [mended](Span::mend).
+    pub(crate) fn give_back(&self, elements: Range<usize>) -> Option<usize> {
+        let (page, size) = (page(), size_of::<E>());
+        let mut start = (elements.start * size).next_multiple_of(page);
+        let end = elements.end * size / page * page;
+        let mut given = 0;
+        while start < end {
+            let first = start / HUGE_PAGE * HUGE_PAGE;
+            let huge = first..first + HUGE_PAGE;
+            let part = start..end.min(huge.end);
+            start = part.end;
+            if part != huge {
+                self.room.allow_huge(huge, false);
+            }
+            if !self.room.give_back(part.clone()) {
+                return (given != 0).then_some(given);
+            }
+            given += part.len();
+        }
+        Some(given)
     }
 
-    /// Gives the whole pages of these open elements back to the system, which nobody uses just now. Says how
-    /// many bytes: none if the system does not take them, as when memory is locked.
-    pub(crate) fn give_back(&self, elements: Range<usize>) -> usize {
-        let bytes = self.whole_pages(elements);
-        if !bytes.is_empty() && self.room.give_back(bytes.clone()) { bytes.len() } else { 0 }
+    /// The elements below `end` that lie in each huge page, also if they do in part.
+    pub(crate) fn huge_pages(&self, end: usize) -> impl Iterator<Item = Range<usize>> {
+        let size = size_of::<E>();
+        let pages = (0..end * size).step_by(HUGE_PAGE);
+        pages.map(move |page| page.div_ceil(size)..(page + HUGE_PAGE).div_ceil(size).min(end))
+    }
+
+    /// Allows the huge page again in which this is the first element of [`huge_pages`](Span::huge_pages).
+    pub(crate) fn mend(&self, element: usize) {
+        let page = element * size_of::<E>() / HUGE_PAGE * HUGE_PAGE;
+        self.room.allow_huge(page..page + HUGE_PAGE, true);
     }
 
     /// The element at `index`.
@@ -153,6 +174,17 @@ mod mapping {
             unsafe { libc::madvise(first.as_ptr().cast(), bytes.len(), libc::MADV_DONTNEED) == 0 }
         }
 
+        /// Whether the kernel may put a huge page there.
+        pub(super) fn allow_huge(&self, bytes: Range<usize>, allowed: bool) {
+            let bytes = bytes.start..bytes.end.min(self.bytes);
+            let advice = if allowed { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
+            // SAFETY: within the mapping.
+            let first = unsafe { self.base.byte_add(bytes.start) };
+            // A kernel without huge pages refuses, which is as good.
+            // SAFETY: whole pages of our own mapping.
+            unsafe { libc::madvise(first.as_ptr().cast(), bytes.len(), advice) };
+        }
+
         /// # Safety
         /// `index` is below what was opened.
         #[inline(always)]
@@ -206,6 +238,8 @@ impl<E: Zero> Room<E> {
     fn give_back(&self, _: Range<usize>) -> bool {
         true
     }
+
+    fn allow_huge(&self, _: Range<usize>, _: bool) {}
 
     unsafe fn at(&self, index: usize) -> NonNull<E> {
         // SAFETY: written before the caller heard of it; loom checks.
