@@ -141,6 +141,26 @@ fn scattered_slots_of_an_idle_thread() {
 }
 
 #[test]
+fn while_the_table_grows() {
+    let _alone = alone();
+    let registry = registry();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                registry.trim().unwrap();
+            }
+        });
+        for part in 0..20 {
+            let handles = fill(&registry, part * 30_000..(part + 1) * 30_000);
+            empty(&registry, &handles[..10_000]);
+            assert!(handles[10_000..].iter().all(|handle| registry.info(*handle).is_ok()));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn beside_those_who_come_and_go() {
     let _alone = alone();
     // Small chunks, and not many, so that pages are given back, not huge pages.

@@ -151,11 +151,10 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         self.slots.give_back(slots.start as usize..slots.end as usize)
     }
 
-    /// The slots that there are of each huge page.
-    pub(crate) fn huge_pages(&self) -> impl Iterator<Item = Range<u32>> {
-        let end = (self.chunks() << C::CHUNK_BITS) as usize;
-        let pages = self.slots.huge_pages(end);
-        pages.map(|slots| slots.start as u32..slots.end as u32)
+    /// The slots below `end`, which there are, of each huge page.
+    pub(crate) fn huge_pages(&self, end: u32) -> impl Iterator<Item = Range<u32>> {
+        let pages = self.slots.huge_pages(end as usize);
+        pages.map(|slots| slots.start as u32..slots.end as u32).filter(|slots| !slots.is_empty())
     }
 
     /// Allows the huge page again in which this is the first slot.

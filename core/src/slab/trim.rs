@@ -321,7 +321,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             if slots.all(vacant) { CANDIDATE } else { 0 }
         }));
         let mut census = Census { blocks, bits };
-        for slots in self.directory.huge_pages() {
+        // Others may add chunks meanwhile.
+        for slots in self.directory.huge_pages((count as u32) << bits) {
             let vacancy = census.vacancy(&slots);
             if vacancy < 25 {
                 self.directory.mend(slots.start);
