@@ -22,6 +22,16 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         self.directory.chunks() << C::CHUNK_BITS
     }
 
+    /// Whether the object is live, or has ended and is held by the library.
+    pub(crate) fn is_live_or_held(&self, token: Token) -> bool {
+        let word = self.directory.find(token.slot()).map(|(word, _)| look(word));
+        word.is_some_and(|word| {
+            let ended = matches!(word.state(), State::Dead | State::Ghost);
+            word.generation() == token.generation()
+                && (word.state() == State::Live || ended && word.is_held())
+        })
+    }
+
     /// The object in this slot, if there is one: also one that has ended and that nobody holds.
     pub(crate) fn tenant(&self, slot: u32) -> Option<Tenant<F::Plain>> {
         let (word, place) = self.directory.find(slot)?;

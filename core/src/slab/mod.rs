@@ -522,16 +522,6 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         }
     }
 
-    /// Whether the object is live, or has ended and is held by the library.
-    pub(crate) fn is_live_or_held(&self, token: Token) -> bool {
-        let word = self.directory.find(token.slot()).map(|(word, _)| look(word));
-        word.is_some_and(|word| {
-            let ended = matches!(word.state(), State::Dead | State::Ghost);
-            word.generation() == token.generation()
-                && (word.state() == State::Live || ended && word.is_held())
-        })
-    }
-
     /// The counted references of an object, 0 if it does not resolve.
     pub(crate) fn references(&self, token: Token) -> u32 {
         match self.directory.find(token.slot()) {
