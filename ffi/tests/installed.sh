@@ -6,7 +6,7 @@
 #   ffi/tests/installed.sh [FOLDER]    FOLDER: where to build, emptied and kept; a temporary one if not given
 #
 # A missing tool is said loudly; with CI set it is an error.
-set -euo pipefail
+set -euo pipefail # and so no `| grep -q`, which ends before what it reads from
 cd "$(dirname "$0")/../.."
 tests=$PWD/ffi/tests
 if [ $# -gt 0 ]; then
@@ -71,7 +71,7 @@ libraries_export_the_api_alone() {
         fail "librtm.so does not export what include/rtm.symbols says, as RTM_1"
     nm -g --defined-only "$prefix/lib/librtm.a" | awk 'NF == 3 { print $3 }' | LC_ALL=C sort |
         diff <(LC_ALL=C sort include/rtm.symbols) - || fail "librtm.a has other global symbols"
-    ! readelf -SW "$prefix/lib/librtm.a" | grep -q '\.llvm' || fail "librtm.a has bitcode"
+    ! readelf -SW "$prefix/lib/librtm.a" | grep '\.llvm' >/dev/null || fail "librtm.a has bitcode"
     readelf -dW "$shared" >"$work/dynamic"
     grep -q 'SONAME.*\[librtm\.so\.1\]' "$work/dynamic" || fail "no soname"
     grep -q 'NODELETE' "$work/dynamic" || fail "librtm.so can be unloaded"
@@ -94,7 +94,7 @@ pages_and_notices() {
     done
     # The line of an example is not filled.
     grep -qx 'handle=.* id=.* state=.*' "$prefix/share/man/man3/RtmxFormatEntities.3" &&
-        grep -B1 '^handle=' "$prefix/share/man/man3/RtmxFormatEntities.3" | grep -qx '\.nf' || fail "an example is filled"
+        grep -B1 '^handle=' "$prefix/share/man/man3/RtmxFormatEntities.3" | grep -x '\.nf' >/dev/null || fail "an example is filled"
     [ "$(ls "$prefix/share/man/man3" | wc -l)" = "$(grep -c '^Rtmx' include/rtm.symbols)" ] || fail "more pages"
     for name in crossbeam-epoch crossbeam-utils libc; do
         grep -q "^======== $name v.*LICENSE" "$prefix/share/doc/rtm/NOTICES" || fail "no notice of $name"
@@ -199,8 +199,8 @@ through_pkg_config() {
     done
     at_once <"$work/link"
     at_once <"$work/run"
-    ldd "$work/pc/gcc-c11/layout-shared" | grep -q "librtm.so.1 => $prefix/lib/librtm.so.1" || fail "another library"
-    ! ldd "$work/pc/gcc-c11/layout-static" | grep -q librtm || fail "static is shared"
+    ldd "$work/pc/gcc-c11/layout-shared" | grep "librtm.so.1 => $prefix/lib/librtm.so.1" >/dev/null || fail "another library"
+    ! ldd "$work/pc/gcc-c11/layout-static" | grep librtm >/dev/null || fail "static is shared"
 }
 
 through_cmake() {
@@ -265,7 +265,7 @@ through_libcxx() {
                     echo "$(pkg-config --libs rtm) -Wl,-rpath,$prefix/lib")
             echo "run $folder $kind $(basename "${program%.*}")"
         done | at_once
-        ldd "$folder/life-$kind" | grep -q 'libc++\.so' || fail "another standard library than libc++"
+        ldd "$folder/life-$kind" | grep 'libc++\.so' >/dev/null || fail "another standard library than libc++"
     done
 }
 
