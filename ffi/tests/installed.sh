@@ -71,7 +71,7 @@ libraries_export_the_api_alone() {
         fail "librtm.so does not export what include/rtm.symbols says, as RTM_1"
     nm -g --defined-only "$prefix/lib/librtm.a" | awk 'NF == 3 { print $3 }' | LC_ALL=C sort |
         diff <(LC_ALL=C sort include/rtm.symbols) - || fail "librtm.a has other global symbols"
-    ! readelf -SW "$prefix/lib/librtm.a" | grep '\.llvm' >/dev/null || fail "librtm.a has bitcode"
+    ! readelf -SW "$prefix/lib/librtm.a" | grep -E ' \.llvm(bc|cmd) ' >/dev/null || fail "librtm.a has bitcode"
     readelf -dW "$shared" >"$work/dynamic"
     grep -q 'SONAME.*\[librtm\.so\.1\]' "$work/dynamic" || fail "no soname"
     grep -q 'NODELETE' "$work/dynamic" || fail "librtm.so can be unloaded"
