@@ -65,7 +65,9 @@
 //! entity is live or held. Enlisting and a departure both fence between what they write (count; word) and
 //! what they look at (word; count):
 //!   - if the departure's fence comes first, the joiner sees that the entity has ended;
-//!   - else the departure sees the listener, and enters an event.
+//!   - else the departure sees the listener, and enters an event. (If it only sees it behind its
+//!     unpublishing, it holds the entity then: for these instructions the joiner, who may be told of the
+//!     registration just now, cannot describe it.)
 //!
 //! A position that is not past was reserved after the joiner's fence. If its entity departs unseen, then the
 //! departure's fence came before that one; so it had not seen the entity published behind the reservation,
