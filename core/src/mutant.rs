@@ -209,6 +209,8 @@ mutants! {
     WithdrawWithoutLook,
     /// A departure is entered after the id was given up.
     GivenUpBeforeTold,
+    /// A registration is entered at its place although the journal has passed it by.
+    PassedBlindly,
     /// The place of a registration in the journal is taken after it was published.
     PublishedBeforePlace,
     /// A courier moves on when it hands an event out, not when that ends.
@@ -305,9 +307,13 @@ mutants! {
     TrimWithoutLook,
     /// The first position that is not committed is found without a fence behind trimmed ones.
     StartWithoutFence,
-    /// The settled position is stored relaxed.
-    SettledRelaxed,
+    /// The same with a fence that only acquires.
+    StartAcquires,
+    /// Who publishes behind reserving looks without a fence whether the position was passed by.
+    PassedWithoutFence,
     // --- journal ---
+    /// A position is taken relaxed.
+    JournalReserveRelaxed,
     /// A note is made readable relaxed.
     JournalCommitRelaxed,
     /// A reader's first look at an entry is relaxed.

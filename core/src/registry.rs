@@ -9,7 +9,8 @@
 //!
 //! *Telling.* The place in the journal is reserved before the slot is published and filled after it, so that
 //! no deregistration of the entity comes before it. A registration that sees the first listener only
-//! after it has published tells it too, unless the entity has gone again.
+//! after it has published tells it too, unless the entity has gone again. So does one that was stopped
+//! between the two for as long as it takes the journal to pass its place by (`dispatch`, *Passed by*).
 //!
 //! *Deregistration:* `departure`.
 //!
@@ -409,15 +410,14 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let note = |kind| Note { kind, token, id, holds: false };
         let let_go = &mut |held| self.slab.let_go(local, held);
         let place_first = !active(Mutant::PublishedBeforePlace);
-        if place_first
-            && audience.hint()
-            && let Some(place) = audience.reserve()
+        let place = (place_first && audience.hint()).then(|| audience.reserve()).flatten();
+        self.slab.publish(reserved);
+        if let Some(place) = place
+            && !audience.is_passed(&place)
         {
-            self.slab.publish(reserved);
             audience.commit(place, note(courier::REGISTERED), let_go);
             return;
         }
-        self.slab.publish(reserved);
         if !active(Mutant::PublishWithoutLook)
             && audience.someone_listens_now()
             && let Some(place) = audience.reserve()

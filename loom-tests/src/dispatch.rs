@@ -386,6 +386,57 @@ pub fn skip_against_commit() {
     });
 }
 
+/// A listener passes a position by, since the journal has gone round, whose owner has yet to publish: it sees what
+/// is published, or the owner takes another position.
+pub fn publish_against_overrun() {
+    explore(|| {
+        let (hall, queue) = (Arc::new(Hall::with_journal(4)), Queue::new());
+        let listener = hall.listener(&queue);
+        let published = Arc::new(AtomicBool::new(false));
+        let owner = {
+            let (hall, published) = (hall.clone(), published.clone());
+            spawn(move || {
+                let place = hall.reserve().unwrap();
+                published.store(true, Relaxed);
+                let passed = hall.is_passed(&place);
+                if passed { hall.reserve().unwrap().number() } else { place.number() }
+            })
+        };
+        for _ in 0..5 {
+            let _ = hall.reserve();
+        }
+        listener.skip();
+        let seen = published.load(Relaxed);
+        let told = owner.join().unwrap() >= listener.cursor();
+        assert!(seen || told, "neither seen nor told");
+    });
+}
+
+/// Who passes a position by, since the journal has gone round, sees what came before it was taken.
+pub fn skip_against_overrun() {
+    explore(|| {
+        let (hall, queue) = (Arc::new(Hall::with_journal(4)), Queue::new());
+        let listener = hall.listener(&queue);
+        let entity = Watched::new();
+        let owner = {
+            let (hall, entity) = (hall.clone(), entity.clone());
+            spawn(move || {
+                entity.write();
+                let _ = hall.reserve();
+            })
+        };
+        for _ in 0..4 {
+            let _ = hall.reserve();
+        }
+        listener.skip();
+        // A fifth position is the owner's.
+        if listener.cursor() == 1 {
+            assert_eq!(entity.read(), 1);
+        }
+        owner.join().unwrap();
+    });
+}
+
 /// One who publishes without an event and one who enlists and looks: one sees the other.
 pub fn publish_against_enlist() {
     explore(|| {

@@ -277,6 +277,20 @@ impl Audience {
         self.log().map(|log| log.journal.reserve())
     }
 
+    /// For one who has published behind reserving: whether a listener may have gone past the position and not
+    /// seen what is published. Then nothing is to be committed there; if not, whoever goes past it sees it.
+    #[inline]
+    pub(crate) fn is_passed(&self, position: &Position) -> bool {
+        if active(Mutant::PassedBlindly) {
+            return false;
+        }
+        // Fence: partner is the one in `start`.
+        if !active(Mutant::PassedWithoutFence) {
+            fence_after_update();
+        }
+        self.journal().is_passed(position)
+    }
+
     /// Enters the event at its position and has those who listen told.
     pub(crate) fn commit(
         self: &Arc<Self>,
@@ -326,11 +340,14 @@ impl Audience {
         while at < tail && !matches!(log.journal.read(at), Read::NotYet) {
             at += 1;
         }
-        if !active(Mutant::StartWithoutFence) {
-            // Fence: what was published before the commits below is seen. Behind `settled` (partner is
-            // its store in `pass`), and behind what made the journal say that a position is missed:
-            // trimmed (partner is the fence in `trim`) or lost (the one in `commit`).
+        // Fence: what was published before the commits below is seen. Behind `settled` (partner is this
+        // fence in `pass`), and behind what made the journal say that a position is missed: trimmed (partner is the
+        // fence in `trim`), lost (the one in `commit`) or a round behind (`Journal::reserve`). And partner of
+        // the one in `is_passed`: who publishes behind it sees that the position is missed.
+        if active(Mutant::StartAcquires) {
             fence(Ordering::Acquire);
+        } else {
+            fence_unless(Mutant::StartWithoutFence, Ordering::SeqCst);
         }
         at
     }
@@ -381,8 +398,8 @@ impl Audience {
         }
         members.scanned = tail;
         let settled = self.start();
-        // Release: partner is `start`, whose caller sees what we saw committed.
-        self.settled.store(settled, relaxed_if(Mutant::SettledRelaxed, Ordering::Release));
+        // Behind the fence in `start`; partner is the one there, whose caller sees what we saw committed.
+        self.settled.store(settled, relaxed);
         let mut lowest = settled;
         // What the journal was last asked, since many members stand at one place.
         let mut known = (settled, false);

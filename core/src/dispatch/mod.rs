@@ -74,6 +74,19 @@
 //! and the registration, which fences between a reservation behind the publication and its look at the entity,
 //! sees it ended and enters nothing.
 //!
+//! *Passed by.* Who begins behind a position (joining, or after it missed something) looks at the registry
+//! for what was published before. That is all there is if the position is committed. If it is *missed* instead (a
+//! round behind, trimmed, or below a lost one), its owner may yet have to publish. So the listener fences
+//! between finding it missed and looking at the registry (in `start`), and the owner between publishing and
+//! asking whether the position is missed (in `is_passed`):
+//!   - if the owner's fence comes first, the listener sees what is published;
+//!   - else the owner sees that the position is missed, leaves it empty, and enters the event at a new one
+//!     as if it had found its first listener just now. (If the entity has ended by then, only its departure
+//!     is told.)
+//!
+//! A position that is reserved behind the publication, a departure's too, needs only that whoever finds it
+//! missed sees what came before the reservation.
+//!
 //! *ABA.* A listener's word may return to IDLE between a look and the exchange to READY; then it is run once
 //! for nothing. The stack of rung audiences is emptied as a whole; a member of it is pushed again only
 //! after its flag was cleared, behind the reading of its link.

@@ -35,7 +35,9 @@
 //! block is spare. Overwriting the note one round older is normal. If the entry cannot be claimed
 //! (newer note there, or a writer one round older stopped in the middle), or if there is no memory,
 //! the note is *lost*: `lost` is raised past it, and every reader that stops before it is told that
-//! it missed something.
+//! it missed something. One who reserves before he publishes asks, behind publishing, whether the position is
+//! *passed* ([`is_passed`](Journal::is_passed)): readers may have gone on without a note there and looked for what is published too early.
+//! Then he reserves another one.
 //!
 //! *Reading.* The entry says Ready or Holding with our position, twice: that is the note, whatever
 //! the block serves by now. Else it is *missed* if `floor`, `lost`, or `tail` (more than the
@@ -86,7 +88,7 @@ use blocks::NUMBER_BITS;
 use entry::{Entry, Found};
 
 /// A block has 2^BITS entries of 32 bytes.
-const BITS: u32 = if cfg!(rtm_loom) { 1 } else { 8 };
+const BITS: u32 = if cfg!(any(rtm_loom, rtm_shuttle)) { 1 } else { 8 };
 /// Blocks beside those in the ring: in the hands of writers, and spare.
 const HANDS: usize = if cfg!(rtm_loom) { 4 } else { 256 };
 /// The longest ring.
@@ -118,6 +120,13 @@ pub(crate) enum Read {
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Position(u64);
+
+impl Position {
+    #[cfg(rtm_loom)]
+    pub(crate) fn number(&self) -> u64 {
+        self.0
+    }
+}
 
 /// A place of the ring: the block's number among the blocks in the low bits, above it the number it
 /// serves + 1; or 0.
@@ -201,7 +210,9 @@ impl Journal {
     /// Takes the next position.
     #[inline]
     pub(crate) fn reserve(&self) -> Position {
-        Position(self.tail.fetch_add(1, Ordering::Relaxed))
+        // Release: partner is the fence in `Audience::start`, should readers be a whole round behind.
+        let order = relaxed_if(Mutant::JournalReserveRelaxed, Ordering::Release);
+        Position(self.tail.fetch_add(1, order))
     }
 
     /// Makes `note` readable at its position, or loses it. `release` gets the tokens that need not
@@ -302,14 +313,22 @@ impl Journal {
                 Found::Other => {}
             }
         }
+        if self.is_missed(cursor) { Read::Missed } else { Read::NotYet }
+    }
+
+    /// Whether a reader that finds no note at its position goes on from the tail. Never changes back.
+    fn is_missed(&self, cursor: u64) -> bool {
         // Relaxed: see Orderings.
-        if self.tail().saturating_sub(cursor) > self.capacity()
+        self.tail().saturating_sub(cursor) > self.capacity()
             || self.floor.load(Ordering::Relaxed) > cursor
             || self.lost.load(Ordering::Relaxed) > cursor
-        {
-            return Read::Missed;
-        }
-        Read::NotYet
+    }
+
+    /// Whether readers pass by this position without a note. The caller fences before, behind what it wants
+    /// seen by those who have passed.
+    #[inline]
+    pub(crate) fn is_passed(&self, at: &Position) -> bool {
+        self.is_missed(at.0)
     }
 
     /// Notes that everybody has consumed what is below `to`, which must not be past the tail. One

@@ -57,6 +57,7 @@ impl Queue {
 
 /// The audience of one table with its herald.
 pub struct Hall {
+    entries: u64,
     herald: std::sync::Arc<dispatch::Herald>,
     audience: std::sync::Arc<dispatch::Audience>,
 }
@@ -64,18 +65,30 @@ pub struct Hall {
 /// A position in the journal, to be committed.
 pub struct Place(journal::Position);
 
+impl Place {
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        self.0.number()
+    }
+}
+
 impl Hall {
     /// Without listeners.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Hall {
+        Hall::with_journal(16)
+    }
+
+    /// Without listeners; the journal has so many entries.
+    pub fn with_journal(entries: u64) -> Hall {
         let herald = dispatch::Herald::new().expect("memory for a herald");
         let audience = dispatch::Audience::new(herald.clone()).expect("memory for an audience");
-        Hall { audience, herald }
+        Hall { entries, audience, herald }
     }
 
     /// Counts a listener in.
     pub fn enlist(&self) {
-        self.audience.enlist(16).expect("memory for a journal");
+        self.audience.enlist(self.entries).expect("memory for a journal");
     }
 
     /// Whether somebody may be listening.
@@ -110,6 +123,11 @@ impl Hall {
     /// A position, if there is a journal.
     pub fn reserve(&self) -> Option<Place> {
         self.audience.reserve().map(Place)
+    }
+
+    /// Whether a listener may have gone past it and not seen what the caller has published.
+    pub fn is_passed(&self, place: &Place) -> bool {
+        self.audience.is_passed(&place.0)
     }
 
     /// Enters an event there.

@@ -1,7 +1,8 @@
 //! Listeners of a round: what they were told is compared with what happened.
 //!
 //! *Contract.* A listener is told, once each and in an order that the times of the calls allow, that an entity
-//! has come and that it has gone; of one id by turns; of nothing else. From the return of
+//! has come and that it has gone; of one id by turns, but for the departure of an entity that came before it
+//! listened and that it need not have been told of; of nothing else. From the return of
 //! [`start_events`](rtm_core::Participant::start_events) on it is told everything, up to what it was told last
 //! and, at the end of the round, up to there. Who comes while the listener does is shown by an enumeration
 //! afterwards, or told. Inside the event an entity is described, unless the journal is short. Told that it
@@ -96,9 +97,25 @@ impl Lives {
         let fault = |what: &str, name: Name| {
             let (own, came) = (listener.handle.to_bits(), listener.came);
             let [comes, goes] = [&self.comes, &self.goes].map(|of| of.get(&name));
+            // What it was told of the id, up to here.
+            let id = comes.or(goes).map(|of| of.0);
+            let one = |(time, event): &(u64, Event)| match *event {
+                Event::Registered { handle, info } if Some(info.id) == id => {
+                    Some(format!("{time}: +{:#x}", handle.to_bits()))
+                }
+                Event::Deregistered { handle, info } if Some(info.id) == id => {
+                    Some(format!("{time}: -{:#x}", handle.to_bits()))
+                }
+                Event::Missed => Some(format!("{time}: missed")),
+                _ => None,
+            };
+            let told: Vec<_> = listener.told.iter().filter_map(one).collect();
+            let of_name = told.iter().position(|one| one.ends_with(&format!("{name:#x}")));
+            let told = &told[of_name.unwrap_or(0).saturating_sub(6)..];
+            let told = &told[..told.len().min(12)];
             Err(format!(
                 "a listener ({own:#x}, registered {came:?}) {what}: {name:#x}, which came {comes:?} and went \
-                 {goes:?} (id and times of call and return)"
+                 {goes:?} (id and times of call and return); what it was told of the id about then: {told:?}"
             ))
         };
         let (mut latest, mut since, mut missed) = (0, listener.came.1, false);
@@ -127,8 +144,10 @@ impl Lives {
             if !heard.insert((name, comes)) || comes && heard.contains(&(name, false)) {
                 return fault("was told twice, or of a departure first", name);
             }
-            if let Some((holder, came)) = holders.insert(info.id, (name, comes))
-                && (came == comes || !comes && holder != name)
+            // Nobody need have listened when this one came.
+            let unseen = !comes && self.comes.get(&name).is_some_and(|(_, call)| call.0 <= since);
+            if let Some((holder, present)) = holders.insert(info.id, (name, comes))
+                && (if present { comes || holder != name } else { !comes && !unseen })
             {
                 return fault("was told of an id not by turns", name);
             }
@@ -143,11 +162,14 @@ impl Lives {
             }
         }
         let meanwhile = |call: &Call| call.0 <= listener.came.1 && call.1 > listener.came.0;
-        let stays = |name| self.goes.get(name).is_none_or(|one| one.1.0 > listener.walk.returned);
+        // Until after the enumeration, and until its own registration had returned.
+        let stays = |name, came: &Call| {
+            self.goes.get(name).is_none_or(|one| one.1.0 > listener.walk.returned.max(came.1))
+        };
         let neither = self.comes.iter().find(|(name, (_, call))| {
             meanwhile(call)
                 && call.1 < until
-                && stays(name)
+                && stays(name, call)
                 && **name != own
                 && !listener.walk.shown.contains(name)
                 && !heard.contains(&(**name, true))

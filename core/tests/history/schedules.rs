@@ -28,6 +28,8 @@ struct Plan {
     ids: u64,
     operations: usize,
     events: u64,
+    /// The journal is as short as can be.
+    short_journal: bool,
 }
 
 impl Plan {
@@ -42,6 +44,7 @@ impl Plan {
             operations: between(4, 12) as usize,
             // With listeners every third time.
             events: if between(1, 3) == 1 { 4 } else { 0 },
+            short_journal: between(1, 2) == 1,
         }
     }
 
@@ -55,9 +58,13 @@ impl Plan {
     /// One execution. Says how many operations there were, and how many events were told.
     fn execute(self) -> [usize; 2] {
         let (tally, fresh) = (Tally::default(), AtomicU64::new(0));
-        let round = Round::new(self.ids, &fresh, &tally).with_events(self.events, false);
-        let registry =
-            Registry::<Payload<'_>, Small>::with_config(Settings::default()).expect("memory");
+        let round =
+            Round::new(self.ids, &fresh, &tally).with_events(self.events, self.short_journal);
+        let mut settings = Settings::default();
+        if self.short_journal {
+            settings.limits.journal = 1;
+        }
+        let registry = Registry::<Payload<'_>, Small>::with_config(settings).expect("memory");
         let drive = |thread| {
             let member = registry.join().expect("memory");
             Driver::new(&round, &member, thread, self.seed).run(self.operations)

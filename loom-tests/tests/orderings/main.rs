@@ -154,7 +154,8 @@ fn a_change_of_the_sources_is_noticed() {
     };
     found(fence, "there is no `reclamation/flush.rs::is_over fence SeqCst x2`");
     let announced = |tree: &mut Tree| {
-        edit(tree.file("dispatch/audience.rs"), "            fence_after_update();\n", "");
+        let from = "ListensWithoutFence) {\n            fence_after_update();\n";
+        edit(tree.file("dispatch/audience.rs"), from, "ListensWithoutFence) {\n");
     };
     found(announced, "there is no `dispatch/audience.rs::someone_listens_now fence SeqCst`");
     let unmutated = |tree: &mut Tree| {
