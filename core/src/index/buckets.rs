@@ -6,7 +6,7 @@
 //! its bits behind a 1, shifted right until the last 1 among them has gone.
 //!
 //! *Growth* adds a row with the buckets of one more level. Nothing is moved: a bucket that is not in the list
-//! yet is passed over in favour of the one it is split from. Rows are never given back before the index.
+//! yet is passed over in favour of one before it. Rows are never given back before the index.
 //!
 //! *Orderings.* A row is installed before the level is raised (release), and whoever computes a place has
 //! read the level, or a link that leads to it (acquire).
@@ -33,7 +33,7 @@ pub(super) struct Buckets {
 }
 
 /// The bucket from which this one is split.
-pub(super) fn parent(place: u32) -> u32 {
+fn parent(place: u32) -> u32 {
     place >> (place.trailing_zeros() + 1)
 }
 
@@ -76,6 +76,12 @@ impl Buckets {
     #[inline(always)]
     pub(super) fn place(level: u32, key: u64) -> u32 {
         parent(1 << level | (key >> 1 >> (u64::BITS - 1 - level)) as u32)
+    }
+
+    /// The bucket of the present level next before this one, which is not at 0.
+    pub(super) fn before(&self, place: u32) -> u32 {
+        let level = self.level();
+        Buckets::place(level, least_key(place) - (1 << (u64::BITS - level)))
     }
 
     /// The bucket at a place that was computed for a level, or read from a link.

@@ -10,8 +10,9 @@
 //!
 //! *States.* An object is outside → linked → marked → unlinked, and stays so until its slot is used again.
 //! Its link leads nowhere else once it is marked. A bucket (its word) is unused → new, while one thread puts it
-//! into the list → in use, for ever. Until it is in use, everybody begins at the one it is split from, so nobody
-//! waits for that thread.
+//! into the list → in use, for ever. Until it is in use, everybody begins at one before it that is, so nobody
+//! waits for that thread. That is the nearest one, not the one it is split from: of these some have never been
+//! used either, nor have those that they are split from, and one search in a thousand would pass hundreds of objects.
 //!
 //! *Paths.* Mostly the node before the place that is looked for is the bucket itself, and a link tells
 //! the order of the node it leads to: one load, and one compare-exchange to insert; a mark more to remove. No
@@ -234,11 +235,11 @@ impl<C: Config> Index<C> {
         if spot.link.is_in_use() {
             return spot;
         }
-        self.begin_at_parent(nodes, local, place, spot.link)
+        self.begin_before(nodes, local, place, spot.link)
     }
 
     #[cold]
-    fn begin_at_parent<'a, S: Send + Sync + 'static>(
+    fn begin_before<'a, S: Send + Sync + 'static>(
         &'a self,
         nodes: &impl Nodes,
         local: &Local<S>,
@@ -248,10 +249,10 @@ impl<C: Config> Index<C> {
         if active(Mutant::BucketUsedNew) && found.0 & !NEW != UNUSED {
             return Spot { before: self.buckets.at(place), link: found };
         }
-        let mut parent = place;
+        let mut before = place;
         let spot = loop {
-            parent = buckets::parent(parent);
-            let spot = Spot::behind(self.buckets.at(parent));
+            before = self.buckets.before(before);
+            let spot = Spot::behind(self.buckets.at(before));
             // The bucket at 0 always is.
             if spot.link.is_in_use() {
                 break spot;
