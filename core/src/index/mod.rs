@@ -431,3 +431,6 @@ impl<C: Config, N: Nodes> Walk<'_, C, N> {
         }
     }
 }
+
+#[cfg(all(test, not(any(rtm_loom, rtm_shuttle))))]
+mod tests;
