@@ -52,9 +52,9 @@
  *   take a reference (RtmReferenceHandles) to keep the handle. A departed entity can be described and
  *   referenced until everybody has been told. Not told: the entity itself, and who was there before it:
  *   register first, then call RtmGetRegisteredEntities; whoever comes meanwhile is in the list, or told, or
- *   both. Of one who was there before and went before the list was made, the departure may be told alone:
- *   ignore it. An entity's events come one at a time and in the order of the table's history, those of
- *   different entities at the same time. No lock of the library is held, and no call of the client's runs a callback but
+ *   both. Of one whose registration had begun before yours, the departure may be told alone: ignore it. An
+ *   entity's events come one at a time and in the order of the table's history, those of different entities at
+ *   the same time. No lock of the library is held, and no call of the client's runs a callback but
  *   RtmxDispatchEvents. The callback's result is not looked at. An entity that falls more than
  *   RTMX_LIMITS.MaxJournal events behind is told so once, by RTMX_EVENTS_MISSED (both contexts NULL), in place
  *   of those events; it then calls RtmGetRegisteredEntities to start afresh. Nobody waits for a slow

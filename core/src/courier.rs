@@ -54,8 +54,8 @@ pub enum Event {
         info: EntityInfo,
     },
     /// Another entity of the table has gone. It can be described and referenced inside this event, as
-    /// above. If it was registered before the listener, neither an event nor an enumeration need have
-    /// shown it.
+    /// above. If its registration had begun before the listener's, or before that was told that it missed
+    /// some, neither an event nor an enumeration need have shown it.
     Deregistered {
         /// Who.
         handle: Handle,

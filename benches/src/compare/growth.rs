@@ -30,7 +30,7 @@ pub(super) fn measure(count: usize, effort: Effort) {
     let clock = clock();
     let mut times = vec![0_u32; count];
     let mut handles = Vec::with_capacity(count);
-    for _ in 0..if effort.quick { 2 } else { 3 } {
+    for _ in 0..if effort.quick { 1 } else { 3 } {
         let registry = Registry::new(Settings::default()).expect("memory for a registry");
         let member = registry.join().expect("memory for a member");
         for (load, instance) in [(NEW, 0), (LARGE, 0), (GROWING, 1)] {

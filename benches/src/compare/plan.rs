@@ -112,8 +112,8 @@ pub(super) struct Often {
 
 /// Of a thousand, launching costs little; of a million, most.
 const QUICK: [Often; 2] = [
-    Often { count: 1_000, launches: 7, rounds: 1 },
-    Often { count: 1_000_000, launches: 1, rounds: 5 },
+    Often { count: 1_000, launches: 6, rounds: 1 },
+    Often { count: 1_000_000, launches: 1, rounds: 4 },
 ];
 const FULL: [Often; 2] = [
     Often { count: 1_000, launches: 11, rounds: 1 },
@@ -266,7 +266,7 @@ mod tests {
         let options = Options { quick: true, ..Options::default() };
         let all = launches(&options);
         let large = all.iter().position(|launch| launch.count == 1_000_000);
-        assert_eq!((all.len(), large), (8, Some(4)));
+        assert_eq!((all.len(), large), (7, Some(3)));
         let one = Options { launches: Some(1), small: true, ..options };
         assert_eq!(launches(&one).len(), 1);
         for often in often(&Options::default()) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// How many threads; a quick run leaves some out.
 pub(super) const THREADS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
-const QUICK: [usize; 4] = [1, 2, 8, 64];
+const QUICK: [usize; 3] = [1, 2, 64];
 /// As many as there are processors, and many more: throughput must not collapse.
 pub(super) const CROWD: [usize; 2] = [2, 64];
 /// How many members do nothing.
@@ -81,7 +81,7 @@ pub(super) fn threads<T: Table>(count: usize, effort: Effort) {
 /// Throughput of few and of many threads, in turn.
 pub(super) fn crowd<T: Table>(count: usize, effort: Effort) {
     let (table, keys) = filled::<T>(count);
-    let millis = if effort.quick { 100 } else { 300 };
+    let millis = if effort.quick { 60 } else { 300 };
     for _ in 0..3 {
         for (mix, threads) in ALONE.into_iter().flat_map(|mix| CROWD.map(|threads| (mix, threads)))
         {

@@ -30,7 +30,8 @@
 //! one sees the object as it was filled, and whoever finds an id free has seen what its last holder did.
 //! A bucket on its way into the list is its one thread's, so it stores.
 //!
-//! *Progress.* Insert, remove and walk are lock-free, whatever happens to the thread that links a bucket.
+//! *Progress.* Insert, remove and walk are lock-free, whatever happens to the thread that links a bucket. A search
+//! steps over as many buckets as there are unused ones in a row, seldom more than a few.
 //! Without memory to grow, searches become longer.
 
 mod buckets;

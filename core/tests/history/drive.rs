@@ -74,7 +74,7 @@ pub(crate) struct Log {
 
 #[derive(Clone)]
 pub(crate) struct Walk {
-    called: u64,
+    pub(crate) called: u64,
     pub(crate) returned: u64,
     pub(crate) shown: HashSet<Name>,
 }

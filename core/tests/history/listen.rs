@@ -6,9 +6,10 @@
 //! [`start_events`](rtm_core::Participant::start_events) on it is told everything, up to what it was told last
 //! and, at the end of the round, up to there. Who comes while the listener does is shown by an enumeration
 //! afterwards, or told. Inside the event an entity is described, unless the journal is short. Told that it
-//! missed some, the listener begins afresh.
+//! missed some, the listener begins afresh: an enumeration shows who is there, the rest is told.
 
 use crate::check::{Did, Name, Operation};
+use crate::common::V4;
 use crate::drive::{Payload, Round, Walk};
 use rtm_core::{Config, Event, EventQueue, Handle, Participant};
 use std::collections::{HashMap, HashSet};
@@ -23,6 +24,8 @@ pub(crate) struct Listener {
     /// An enumeration afterwards.
     pub(crate) walk: Walk,
     told: Vec<(u64, Event)>,
+    /// An enumeration inside the last event that it missed some, if there was one.
+    afresh: Option<Walk>,
     /// Until when it must have been told everything; before its end: what it was told last.
     pub(crate) until: Option<u64>,
 }
@@ -35,7 +38,7 @@ impl Listener {
         came: (u64, u64),
         walk: Walk,
     ) -> Listener {
-        Listener { id, handle, queue, came, walk, told: Vec::new(), until: None }
+        Listener { id, handle, queue, came, walk, told: Vec::new(), afresh: None, until: None }
     }
 
     /// How many events it was told.
@@ -62,6 +65,12 @@ impl Listener {
                 if described != Ok(info) && !round.short_journal {
                     panic!("VIOLATION: told {event:?}, which is described as {described:?}");
                 }
+            }
+            if event == Event::Missed {
+                let called = round.now();
+                let guard = member.enter();
+                let shown = guard.entities(V4).map(|entity| entity.handle().to_bits()).collect();
+                self.afresh = Some(Walk { called, returned: round.now(), shown });
             }
             self.told.push((round.now(), event));
         }
@@ -118,7 +127,7 @@ impl Lives {
                  {goes:?} (id and times of call and return); what it was told of the id about then: {told:?}"
             ))
         };
-        let (mut latest, mut since, mut missed) = (0, listener.came.1, false);
+        let (mut latest, mut since) = (0, listener.came.1);
         let (mut heard, mut holders) = (HashSet::new(), HashMap::new());
         for (time, event) in &listener.told {
             let (handle, info, comes) = match *event {
@@ -126,7 +135,7 @@ impl Lives {
                 Event::Deregistered { handle, info } => (handle, info, false),
                 _ => {
                     holders.clear();
-                    (since, missed) = (*time, true);
+                    since = *time;
                     continue;
                 }
             };
@@ -161,22 +170,27 @@ impl Lives {
                 return fault("was not told", *name);
             }
         }
-        let meanwhile = |call: &Call| call.0 <= listener.came.1 && call.1 > listener.came.0;
+        // Who comes while it begins, or begins afresh.
+        let (begins, walk) = match &listener.afresh {
+            Some(walk) => (walk.called, walk),
+            None => (listener.came.0, &listener.walk),
+        };
+        let meanwhile = |call: &Call| call.0 <= since && call.1 > begins;
         // Until after the enumeration, and until its own registration had returned.
         let stays = |name, came: &Call| {
-            self.goes.get(name).is_none_or(|one| one.1.0 > listener.walk.returned.max(came.1))
+            self.goes.get(name).is_none_or(|one| one.1.0 > walk.returned.max(came.1))
         };
         let neither = self.comes.iter().find(|(name, (_, call))| {
             meanwhile(call)
                 && call.1 < until
                 && stays(name, call)
                 && **name != own
-                && !listener.walk.shown.contains(name)
+                && !walk.shown.contains(name)
                 && !heard.contains(&(**name, true))
         });
         match neither {
-            Some((name, _)) if !missed => fault("was neither shown nor told", *name),
-            _ => Ok(()),
+            Some((name, _)) => fault("was neither shown nor told", *name),
+            None => Ok(()),
         }
     }
 }
