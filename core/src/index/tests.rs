@@ -1,8 +1,8 @@
 use super::{Index, Nodes};
 use crate::handle::Standard;
 use crate::reclamation::Domain;
+use crate::sync::AtomicU64;
 use std::cell::Cell;
-use std::sync::atomic::AtomicU64;
 
 /// Objects that count how often they are looked at. Their ids are the numbers of their slots.
 struct Watched {
