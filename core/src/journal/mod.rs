@@ -35,9 +35,9 @@
 //! block is spare. Overwriting the note one round older is normal. If the entry cannot be claimed
 //! (newer note there, or a writer one round older stopped in the middle), or if there is no memory,
 //! the note is *lost*: `lost` is raised past it, and every reader that stops before it is told that
-//! it missed something. One who reserves before he publishes asks, behind publishing, whether the position is
-//! *passed* ([`is_passed`](Journal::is_passed)): readers may have gone on without a note there and looked for what is published too early.
-//! Then he reserves another one.
+//! it missed something. One who reserves before he publishes asks, behind publishing, whether the position
+//! is *passed* ([`is_passed`](Journal::is_passed)): readers may have gone on without a note there, and looked
+//! too early for what is published. Then he reserves another one.
 //!
 //! *Reading.* The entry says Ready or Holding with our position, twice: that is the note, whatever
 //! the block serves by now. Else it is *missed* if `floor`, `lost`, or `tail` (more than the

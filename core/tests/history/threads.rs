@@ -7,6 +7,7 @@ use crate::common::{Random, Small};
 use crate::drive::{self, Driver, Log, Payload, Round, Tally};
 use crate::{Repeat, variable};
 use rtm_core::{Config, Limits, Registry, Settings, Standard};
+use std::io::Write;
 use std::sync::Barrier;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -55,7 +56,9 @@ fn watch() -> Sender<u64> {
                 Ok(next) => seed = next,
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
-                    eprintln!(
+                    // Not `eprintln`: what the test harness has caught goes with the process.
+                    let _ = writeln!(
+                        std::io::stderr(),
                         "VIOLATION: a round does not end, RTM_HISTORY_SEED={seed} repeats it"
                     );
                     std::process::abort();
