@@ -340,10 +340,10 @@ impl Audience {
         while at < tail && !matches!(log.journal.read(at), Read::NotYet) {
             at += 1;
         }
-        // Fence: what was published before the commits below is seen. Behind `settled` (partner is this
-        // fence in `pass`), and behind what made the journal say that a position is missed: trimmed (partner is the
+        // Fence: what was published before the commits below is seen. Behind `settled` (partner is this fence,
+        // in `pass`), and behind what made the journal say that a position is missed: trimmed (partner is the
         // fence in `trim`), lost (the one in `commit`) or a round behind (`Journal::reserve`). And partner of
-        // the one in `is_passed`: who publishes behind it sees that the position is missed.
+        // the one in `is_passed`: who has published there sees that the position is missed, or is seen.
         if active(Mutant::StartAcquires) {
             fence(Ordering::Acquire);
         } else {

@@ -12,7 +12,8 @@
 //! Its link leads nowhere else once it is marked. A bucket (its word) is unused → new, while one thread puts it
 //! into the list → in use, for ever. Until it is in use, everybody begins at one before it that is, so nobody
 //! waits for that thread. That is the nearest one, not the one it is split from: of these some have never been
-//! used either, nor have those that they are split from, and one search in a thousand would pass hundreds of objects.
+//! used either, nor have those that they are split from, and one search in five hundred would pass more than a
+//! hundred objects while the index grows.
 //!
 //! *Paths.* Mostly the node before the place that is looked for is the bucket itself, and a link tells
 //! the order of the node it leads to: one load, and one compare-exchange to insert; a mark more to remove. No

@@ -1,6 +1,7 @@
 //! What ends a test that hangs, or that has failed in a thread nobody waits for.
 #![allow(dead_code, unreachable_pub)]
 
+use std::io::Write;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -15,7 +16,8 @@ impl Watchdog {
         let (alive, gone) = mpsc::channel();
         thread::spawn(move || {
             if gone.recv_timeout(Duration::from_secs(120)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("{what} hangs");
+                // Not `eprintln`: what the test harness has caught goes with the process.
+                let _ = writeln!(std::io::stderr(), "{what} hangs");
                 std::process::abort();
             }
         });
