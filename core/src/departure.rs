@@ -40,8 +40,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         local: &Local<Member>,
         handle: Handle,
     ) -> Result<(), DeregisterError> {
-        let token = self.slab.open(handle).ok_or(DeregisterError::InvalidHandle)?;
-        let seen = self.slab.peek(token).ok_or(DeregisterError::InvalidHandle)?;
+        let seen = self.slab.peek(self.slab.seek(handle)).ok_or(DeregisterError::InvalidHandle)?;
         if seen.plain.code() {
             // Not as it looks but as it is.
             let (token, plain) = self.departing(handle)?;
@@ -183,7 +182,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         plain: EntityPlain,
     ) -> Result<&Code, DeregisterError> {
         let table = self.table_of(local, plain);
-        let seen = self.slab.peek(token).ok_or(DeregisterError::InvalidHandle)?;
+        let seen = self.slab.peek(token.sought()).ok_or(DeregisterError::InvalidHandle)?;
         let references =
             self.withdraw(local, table, &seen).ok_or(DeregisterError::InvalidHandle)?;
         if references != 0 {

@@ -182,9 +182,12 @@ impl Credits {
             bump(&local.record().state.uncharged().taken, 1);
             return Some(false);
         }
-        let found =
-            self.search(local, batch) || self.recount(local) && take_up_to(&self.pool, 1) == 1;
-        found.then_some(true)
+        self.take_charged(local, batch).then_some(true)
+    }
+
+    #[cold]
+    fn take_charged<S: Stocked>(&self, local: &Local<S>, batch: i64) -> bool {
+        self.search(local, batch) || self.recount(local) && take_up_to(&self.pool, 1) == 1
     }
 
     fn search<S: Stocked>(&self, local: &Local<S>, batch: i64) -> bool {
@@ -218,6 +221,11 @@ impl Credits {
             given.store(given.load(Ordering::Relaxed).wrapping_add(1), order);
             return;
         }
+        self.give_charged(local, batch);
+    }
+
+    #[cold]
+    fn give_charged<S: Stocked>(&self, local: &Local<S>, batch: i64) {
         if self.debt.load(Ordering::Relaxed) {
             self.pool.fetch_add(1, Ordering::Relaxed);
             self.sweep(local);

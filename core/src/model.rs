@@ -178,6 +178,41 @@ unsafe impl Fixed for Halves {
     }
 }
 
+/// What a member has retired, and the links of slots 0 to 3.
+#[derive(Default)]
+pub struct Retired {
+    list: slab::Retired,
+    links: [AtomicU32; 4],
+}
+
+impl Retired {
+    /// Pushes a slot. Says how many there are, or more.
+    pub fn push(&self, slot: u32) -> u32 {
+        self.list.push(slot, |next| self.links[slot as usize].store(next, Ordering::Relaxed))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u32 {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes all, from the newest on.
+    pub fn take(&self) -> Vec<u32> {
+        let (mut next, count) = self.list.take().unwrap_or((0, 0));
+        let slots = (0..count).map(|_| {
+            let slot = next;
+            next = self.links[slot as usize].load(Ordering::Relaxed);
+            slot
+        });
+        slots.collect()
+    }
+}
+
 /// A slab with a domain of its own. Objects are named by their token's bits.
 pub struct Slab<T: Send + Sync, C: Config> {
     slab: slab::Slab<Halves, T, C>,
@@ -238,7 +273,7 @@ impl<T: Send + Sync, C: Config> Slab<T, C> {
 
     /// Ends an object's life and retires its slot. Says whether this caller did it.
     pub fn remove(&self, seat: &Seat, token: u64) -> bool {
-        let Some(seen) = self.slab.peek(Token::from_bits(token)) else { return false };
+        let Some(seen) = self.slab.peek(Token::from_bits(token).sought()) else { return false };
         let Some(references) = self.slab.unpublish(&seen, false) else { return false };
         whole(seen.plain);
         self.slab.retire(&seat.0, seen.place, false, references);
@@ -247,7 +282,8 @@ impl<T: Send + Sync, C: Config> Slab<T, C> {
 
     /// As [`remove`](Slab::remove), and holds the object. Only while nobody else removes it.
     pub fn remove_held(&self, seat: &Seat, token: u64) {
-        let seen = self.slab.peek(Token::from_bits(token)).expect("nobody else removes it");
+        let seen =
+            self.slab.peek(Token::from_bits(token).sought()).expect("nobody else removes it");
         let references = self.slab.unpublish(&seen, true).expect("nobody else does");
         self.slab.retire(&seat.0, seen.place, false, references);
     }

@@ -56,8 +56,8 @@ mutants! {
     ReferenceBlindly,
     /// Deregistration is a store instead of a compare-exchange.
     UnpublishBlindly,
-    /// The retired list is taken with a load and a store instead of a swap.
-    SealWithoutSwap,
+    /// The retired list is taken with a load and a store instead of a compare-exchange.
+    TakeBlindly,
     /// A hold is ended relaxed.
     LetGoRelaxed,
     /// A hold that ends frees the slot although its payload is not reclaimed yet.
@@ -73,6 +73,16 @@ mutants! {
     OpenFoundRelaxed,
     /// A slot is pushed on the retired list relaxed.
     RetireRelaxed,
+    /// Who takes a retired list does not release that it was counted in.
+    TakenRelaxed,
+    /// Who takes a retired list does not acquire what others have taken.
+    TakenSeenRelaxed,
+    /// Who finds a retired list taken does not acquire what others have taken.
+    TakenFoundRelaxed,
+    /// Who takes a retired list does not acquire what was pushed.
+    RetiredSeenRelaxed,
+    /// A slot whose payload needs no drop is freed although it is kept.
+    PlainSettlesKept,
     /// A flush that finds a retired list empty does not acquire its taker's count.
     SealLookRelaxed,
     /// The directory hands a chunk number out twice.
@@ -86,7 +96,7 @@ mutants! {
     PushRelaxed,
     /// A stack is taken relaxed.
     TakeRelaxed,
-    /// A stack is taken with a load and a store instead of a swap.
+    /// A stack is taken with a load and a store instead of a compare-exchange.
     TakeWithoutSwap,
     // --- index ---
     /// A link is read relaxed.
@@ -330,7 +340,7 @@ mutants! {
     JournalClaimsBusy,
     /// An entry is claimed although a newer note is there.
     JournalClaimsNewer,
-    /// A writer takes an older note's hold with a load and a store instead of a swap.
+    /// A writer takes an older note's hold with a load and a store instead of a compare-exchange.
     JournalHoldWithoutSwap,
     /// A hold is let go with a store instead of a compare-exchange.
     JournalLetGoWithoutExchange,

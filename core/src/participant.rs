@@ -308,6 +308,7 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
     ///
     /// # Errors
     /// A [`Refusal`](crate::Refusal), with the payload.
+    #[inline(always)]
     pub fn register_handle(
         &self,
         info: EntityInfo,

@@ -24,11 +24,11 @@ use crate::code::{Bells, ClientCode, Code};
 use crate::courier;
 use crate::describe::Awaited;
 use crate::dispatch::{Audience, Herald, Joining, Listener, Paused};
-use crate::entity::{EntityFixed, EntityInfo, EntityPlain};
+use crate::entity::{EntityFixed, EntityInfo, EntityPlain, TableKey};
 use crate::error::{DeregisterError, InvalidHandle, ReferenceError, Refusal, RegisterError};
 use crate::handle::{Config, Handle, Kind, Standard, Token, random_secret};
 use crate::index::Exists;
-use crate::journal::Note;
+use crate::journal::{Note, Position};
 use crate::limits::{Credits, InForce, Limits};
 use crate::member::{self, Member};
 use crate::mutant::{Mutant, active};
@@ -59,6 +59,15 @@ pub enum DropBy {
     /// Only a thread that asks for it: [`Registry::flush`], [`Registry::collect`],
     /// [`Participant::departed`].
     Collectors,
+}
+
+impl From<Full> for Refusal {
+    fn from(full: Full) -> Refusal {
+        match full {
+            Full::NoSlot => Refusal::NoSlot,
+            Full::OutOfMemory => Refusal::OutOfMemory,
+        }
+    }
 }
 
 /// A registry of entities with a payload `T` each. See the [crate] documentation.
@@ -215,6 +224,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     ///
     /// # Errors
     /// A [`Refusal`], with the payload.
+    #[inline]
     pub fn register(
         &self,
         info: EntityInfo,
@@ -228,6 +238,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     ///
     /// # Errors
     /// A [`Refusal`], with the payload.
+    #[inline]
     pub fn register_handle(
         &self,
         info: EntityInfo,
@@ -295,6 +306,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         done.map_err(|_| InvalidHandle)?.map_err(|_| InvalidHandle)
     }
 
+    /// Inlined, so that the payload is made where it stays.
+    #[inline(always)]
     pub(crate) fn register_as(
         &self,
         local: &Local<Member>,
@@ -313,14 +326,10 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             probes::backpressure(info, backlog);
             return refuse(Refusal::Backlog, payload);
         }
-        let (packed, again) = (info.table.packed(), &record.state.table);
-        let table = match self.tables.find_again(packed, again) {
+        let table = match self.tables.find_again(info.table.packed(), &record.state.table) {
             Some(table) => table,
-            None => match self.tables.create(info.table, self.limits.instances()) {
-                Ok(()) => {
-                    let table = self.tables.find_again(packed, again);
-                    table.expect("tables are never removed")
-                }
+            None => match self.make_table(local, info.table) {
+                Ok(table) => table,
                 Err(refusal) => return refuse(refusal, payload),
             },
         };
@@ -332,24 +341,12 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             Ok(reserved) => reserved,
             Err(full) => {
                 self.credits.give(local, C::CREDIT_BATCH, charged);
-                let refusal = match full {
-                    Full::NoSlot => Refusal::NoSlot,
-                    Full::OutOfMemory => Refusal::OutOfMemory,
-                };
-                return refuse(refusal, payload);
+                return refuse(full.into(), payload);
             }
         };
         let token = reserved.token();
         let listens = code.events.is_some();
         let has_code = listens || code.methods;
-        let undo = |reserved| {
-            if listens {
-                table.audience.undo_enlist();
-            }
-            self.slab.attachments.clear(token.slot());
-            self.slab.cancel(local, reserved);
-            self.credits.give(local, C::CREDIT_BATCH, charged);
-        };
         if has_code && let Err(OutOfMemory) = self.attach(table, token, code) {
             // Not enlisted, or no longer.
             self.slab.cancel(local, reserved);
@@ -359,26 +356,34 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let deferred = drop_by == DropBy::Collectors;
         let plain = EntityPlain::new(info, deferred, has_code, charged);
         self.slab.fill(&reserved, plain, payload);
-        let inserted = match sight {
-            Some(sight) => table.index.insert(&self.slab, local, sight, token.slot()),
-            None => Ok(()),
-        };
-        match inserted {
-            Ok(()) => {
-                probes::register(self.slab.seal(token), info);
-                self.publish(local, table, reserved, info.id);
-                bump(&record.state.registered, 1);
-                Ok(self.slab.seal(token))
+        if let Some(sight) = sight
+            && let Err(Exists) = table.index.insert(&self.slab, local, sight, token.slot())
+        {
+            let payload = self.slab.take_back(&reserved);
+            if listens {
+                table.audience.undo_enlist();
             }
-            Err(Exists) => {
-                let payload = self.slab.take_back(&reserved);
-                undo(reserved);
-                refuse(Refusal::AlreadyExists, payload)
-            }
+            self.slab.attachments.clear(token.slot());
+            self.slab.cancel(local, reserved);
+            self.credits.give(local, C::CREDIT_BATCH, charged);
+            return refuse(Refusal::AlreadyExists, payload);
         }
+        probes::register(self.slab.seal(token), info);
+        self.publish(local, table, reserved, info.id);
+        bump(&record.state.registered, 1);
+        Ok(self.slab.seal(token))
+    }
+
+    /// Makes the table of this name.
+    #[cold]
+    fn make_table(&self, local: &Local<Member>, key: TableKey) -> Result<&Table<C>, Refusal> {
+        self.tables.create(key, self.limits.instances())?;
+        let table = self.tables.find_again(key.packed(), &local.record().state.table);
+        Ok(table.expect("tables are never removed"))
     }
 
     /// Gives a reserved slot its client code. On failure nothing is left of it.
+    #[cold]
     fn attach(&self, table: &Table<C>, token: Token, code: ClientCode) -> Result<(), OutOfMemory> {
         let mut attached = Code::new(code.methods)?;
         let listens = code.events.is_some();
@@ -407,28 +412,45 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         id: u64,
     ) {
         let (token, audience) = (reserved.token(), &table.audience);
-        let note = |kind| Note { kind, token, id, holds: false };
-        let let_go = &mut |held| self.slab.let_go(local, held);
         let place_first = !active(Mutant::PublishedBeforePlace);
         let place = (place_first && audience.hint()).then(|| audience.reserve()).flatten();
         self.slab.publish(reserved);
-        if let Some(place) = place
-            && !audience.is_passed(&place)
+        if place.is_some() || !active(Mutant::PublishWithoutLook) && audience.someone_listens_now()
         {
-            audience.commit(place, note(courier::REGISTERED), let_go);
-            return;
+            self.tell_registered(local, table, token, id, place);
         }
-        if !active(Mutant::PublishWithoutLook)
-            && audience.someone_listens_now()
-            && let Some(place) = audience.reserve()
-        {
-            // Fence: partner is the one in `someone_listens_now`, of a departure. Behind the reservation: if the
-            // entity is still there, its departure is told after us.
-            fence(Ordering::SeqCst);
-            let here = self.slab.copy(token.sought()).is_some_and(|(_, live)| live) || !place_first;
-            let kind = if here { courier::REGISTERED } else { courier::NOTHING };
-            audience.commit(place, note(kind), let_go);
+    }
+
+    /// Tells of an entity that has been published, at the place that was reserved before.
+    #[cold]
+    fn tell_registered(
+        &self,
+        local: &Local<Member>,
+        table: &Table<C>,
+        token: Token,
+        id: u64,
+        place: Option<Position>,
+    ) {
+        let audience = &table.audience;
+        let note = |kind| Note { kind, token, id, holds: false };
+        let let_go = &mut |held| self.slab.let_go(local, held);
+        if let Some(place) = place {
+            if !audience.is_passed(&place) {
+                audience.commit(place, note(courier::REGISTERED), let_go);
+                return;
+            }
+            if active(Mutant::PublishWithoutLook) || !audience.someone_listens_now() {
+                return;
+            }
         }
+        let Some(place) = audience.reserve() else { return };
+        // Fence: partner is the one in `someone_listens_now`, of a departure. Behind the reservation: if the
+        // entity is still there, its departure is told after us.
+        fence(Ordering::SeqCst);
+        let here = self.slab.copy(token.sought()).is_some_and(|(_, live)| live)
+            || active(Mutant::PublishedBeforePlace);
+        let kind = if here { courier::REGISTERED } else { courier::NOTHING };
+        audience.commit(place, note(kind), let_go);
     }
 
     /// Lets the entity's events begin: others that are registered or deregistered from now on.

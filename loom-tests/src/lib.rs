@@ -106,14 +106,16 @@ models! {
         reference_against_removal [ReferenceBlindly]
         reference_sees_registration [ReferenceRelaxed]
         release_against_reclaim [ReleaseFreesDead ReleaseRelaxed SettleRelaxed]
+        release_against_plain_reclaim [PlainSettlesKept]
         two_releases []
         last_generation []
         growth_by_two [ChunkTwice]
         growth_seen_by_a_reader [OpenRelaxed OpenFoundRelaxed]
         two_thieves []
         share_against_theft [PushRelaxed TakeRelaxed]
-        seal_against_seal [SealWithoutSwap]
+        seal_against_seal [TakeBlindly]
         retire_against_seal [RetireRelaxed]
+        two_take_what_is_retired [TakeBlindly RetireRelaxed RetiredSeenRelaxed TakenRelaxed TakenSeenRelaxed TakenFoundRelaxed]
     }
     stack {
         two_takers [TakeWithoutSwap PushRelaxed TakeRelaxed]

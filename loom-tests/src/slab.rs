@@ -4,7 +4,7 @@ use crate::{Canary, Four, Lazy, Ledger, One, Pair, Twice, Two, explore, spawn};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::AtomicU64;
 use rtm_core::Config;
-use rtm_core::model::{Seat, Slab, slot_of};
+use rtm_core::model::{Retired, Seat, Slab, slot_of};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -377,6 +377,32 @@ pub fn release_against_reclaim() {
     });
 }
 
+/// As `release_against_reclaim`, for payloads that need no drop.
+pub fn release_against_plain_reclaim() {
+    explore(|| {
+        let slab = Arc::new(Slab::<u64, One>::new());
+        let (writer, holder) = (slab.domain.join(), slab.domain.join());
+        let token = slab.add(&writer, 5, 1).unwrap();
+        assert!(slab.reference(token));
+        let thread = {
+            let slab = slab.clone();
+            spawn(move || {
+                assert_eq!(slab.copy(token).map(|(plain, _)| plain), Some(5));
+                assert!(slab.release(&holder, token));
+                // If this release freed the slot, it is this member's to fill.
+                (slab.add(&holder, 6, 2).is_some(), holder)
+            })
+        };
+        assert!(slab.remove(&writer, token));
+        slab.collect(&writer, STEPS);
+        let (reused, holder) = thread.join().unwrap();
+        assert_eq!(slab.copy(token), None);
+        let left = [&writer, &holder].map(|seat| all_slots(&slab, seat, || 3).len());
+        let freed = usize::from(reused) + left[0] + left[1];
+        assert_eq!(freed, 1, "the slot was not freed exactly once");
+    });
+}
+
 /// Two holders let go while the payload is being reclaimed: the slot is freed once.
 pub fn two_releases() {
     explore(|| {
@@ -512,13 +538,15 @@ pub fn share_against_theft() {
             let slab = slab.clone();
             spawn(move || {
                 slab.collect(&owner, 0);
-                let own = slab.reserve(&owner, 5, ()).map(|reserved| slot_of(reserved.token()));
+                let own = slab.reserve(&owner, 5, ()).map(|reserved| reserved.token());
                 (own, owner)
             })
         };
-        let stolen = slab.reserve(&thief, 5, ()).map(|reserved| slot_of(reserved.token()));
+        let stolen = slab.reserve(&thief, 5, ()).map(|reserved| reserved.token());
         let (own, owner) = thread.join().unwrap();
-        let taken: Vec<_> = own.into_iter().chain(stolen).collect();
+        let named_again = own.into_iter().chain(stolen).find(|token| tokens.contains(token));
+        assert_eq!(named_again, None, "an object has the name of one before it");
+        let taken: Vec<_> = own.into_iter().chain(stolen).map(slot_of).collect();
         let left =
             all_slots(&slab, &owner, || ()).into_iter().chain(all_slots(&slab, &thief, || ()));
         let mut slots: Vec<_> = taken.into_iter().chain(left).collect();
@@ -550,6 +578,34 @@ pub fn seal_against_seal() {
         assert_eq!(slab.domain.backlog(), 0);
         let slots = [&owner, &other].map(|seat| all_slots(&slab, seat, || ledger.canary(3)).len());
         assert_eq!(slots[0] + slots[1], 2, "slots were lost or handed out twice");
+    });
+}
+
+/// Two take from a member's list while it pushes: each slot is taken once, the newest first.
+pub fn two_take_what_is_retired() {
+    explore(|| {
+        let retired = Arc::new(Retired::default());
+        retired.push(0);
+        let other = {
+            let retired = retired.clone();
+            spawn(move || retired.take())
+        };
+        let owner = {
+            let retired = retired.clone();
+            spawn(move || {
+                retired.push(1);
+                retired.push(2);
+            })
+        };
+        let mut all = retired.take();
+        all.extend(retired.take());
+        assert!(all.len() <= 3 && retired.len() <= 3, "more than there are");
+        all.extend(other.join().unwrap());
+        owner.join().unwrap();
+        all.extend(retired.take());
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2]);
+        assert!(retired.is_empty());
     });
 }
 

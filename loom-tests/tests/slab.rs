@@ -15,6 +15,7 @@ rtm_loom_tests::tests! { slab:
     reference_against_removal
     reference_sees_registration
     release_against_reclaim
+    release_against_plain_reclaim
     two_releases
     last_generation
     growth_by_two
@@ -23,4 +24,5 @@ rtm_loom_tests::tests! { slab:
     share_against_theft
     seal_against_seal
     retire_against_seal
+    two_take_what_is_retired
 }

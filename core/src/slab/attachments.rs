@@ -62,6 +62,13 @@ impl<A, C: Config> Attachments<A, C> {
         Some(unsafe { place.as_ref() })
     }
 
+    /// Whether anything was ever attached.
+    #[inline]
+    pub(crate) fn may_have_some(&self) -> bool {
+        // Relaxed: who asks of an object that has something has seen it attached.
+        !self.parts.load(Ordering::Relaxed).is_null()
+    }
+
     /// What is attached to an object that the caller keeps from being reclaimed.
     #[inline(always)]
     pub(crate) fn get(&self, slot: u32) -> Option<&A> {

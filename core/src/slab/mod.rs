@@ -51,6 +51,7 @@
 mod attachments;
 mod directory;
 mod inspect;
+mod retired;
 mod shard;
 mod span;
 mod trim;
@@ -59,6 +60,8 @@ mod word;
 pub(crate) use attachments::Attachments;
 pub(crate) use directory::{Fixed, Full};
 pub(crate) use inspect::Tenant;
+#[cfg(rtm_loom)]
+pub(crate) use retired::Retired;
 pub(crate) use shard::{Drain, Shard, Sharded};
 pub(crate) use word::{MAX_REFERENCES, State};
 
@@ -212,6 +215,8 @@ impl<F, T> Reserved<'_, F, T> {
 /// [unpublished](Slab::unpublish).
 pub(crate) struct Seen<'a, F: Fixed, T> {
     pub(crate) place: Place<'a, F, T>,
+    /// The word.
+    now: u64,
     pub(crate) token: Token,
     pub(crate) plain: F::Plain,
 }
@@ -381,10 +386,16 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
 
     /// A live object, for one who goes on to [`unpublish`](Slab::unpublish) it.
     #[inline(always)]
-    pub(crate) fn peek(&self, token: Token) -> Option<Seen<'_, F, T>> {
-        let (word, slot) = self.directory.find(token.slot())?;
-        let plain = live(token.sought(), word, slot)?.plain();
-        Some(Seen { place: Place { number: token.slot(), word, slot }, token, plain })
+    pub(crate) fn peek(&self, sought: Sought) -> Option<Seen<'_, F, T>> {
+        let number = sought.number();
+        let (word, slot) = self.directory.find(number)?;
+        let now = look(word);
+        now.is_live(sought).then(|| Seen {
+            place: Place { number, word, slot },
+            now: now.0,
+            token: Token::new(sought.generation(), number),
+            plain: slot.plain(),
+        })
     }
 
     /// Writes information and payload into a reserved slot.
@@ -421,22 +432,21 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// stays describable until [`let_go`](Slab::let_go).
     #[inline(always)]
     pub(crate) fn unpublish(&self, seen: &Seen<'_, F, T>, hold: bool) -> Option<u32> {
-        let (token, word) = (seen.token, seen.place.word);
-        let mut now = Word(word.load(Ordering::Relaxed));
+        let (mut now, word) = (Word(seen.now), seen.place.word);
         loop {
-            if !now.is_live(token.sought()) {
-                return None;
-            }
-            let dead = now.with_state(State::Dead).0 | if hold { HELD } else { 0 };
+            let dead = now.ended(hold).0;
             if active(Mutant::UnpublishBlindly) {
                 word.store(dead, Ordering::Relaxed);
                 break;
             }
             // Relaxed: `retire` releases this to whoever seals, and hands on what holders have released.
             let relaxed = Ordering::Relaxed;
-            match word.compare_exchange_weak(now.0, dead, relaxed, relaxed) {
+            match word.compare_exchange(now.0, dead, relaxed, relaxed) {
                 Ok(_) => break,
-                Err(seen) => now = Word(seen),
+                Err(other) => now = Word(other),
+            }
+            if !now.is_live(seen.token.sought()) {
+                return None;
             }
         }
         Some(now.references())

@@ -3,17 +3,14 @@
 //! *Roles.* The owning member uses every list. Others take its spare lists when they run out, and
 //! seal its retired lists for a collect or a flush.
 //! *Lists* are linked through the slots. `free` and the fresh range are the owner's alone (relaxed
-//! atomics, for the record passes between owners through an acquire). `retired` packs head and
-//! length into one word: the owner pushes by compare-exchange, anybody takes all by a swap. `spare`
+//! atomics, for the record passes between owners through an acquire). `retired`: `retired.rs`. `spare`
 //! is a stack of free lists of at least two magazines each, and of ranges of slots whose memory was given back.
-//! *ABA.* A push to `retired` links to the head it replaces, which is right whatever the list was
-//! in between.
-//! *Orderings.* Pushing to `retired` releases the unpublishing to the acquire of the seal; spare
-//! stacks release and acquire the links (`stack.rs`).
+//! *Orderings.* Spare stacks release and acquire the links (`stack.rs`).
 //! *Progress.* Everything is lock-free; `retire` needs no memory: while there is none, the list
 //! just grows.
 
 use super::directory::{Fixed, Full};
+use super::retired::Retired;
 use super::word::{State, Word};
 use super::{Place, Released, Reserved, Slab};
 use crate::alloc::OutOfMemory;
@@ -21,11 +18,12 @@ use crate::handle::{Config, Token};
 use crate::mutant::{Mutant, active, relaxed_if};
 use crate::reclamation::{Batch, Dropping, Garbage, Local, Record, Shared};
 use crate::stack::{Chain, Stack};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, bump};
+use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Ordering, bump};
 
 pub(super) const NIL: u32 = u32::MAX;
-/// No retired slots.
-const NONE: u64 = NIL as u64;
+/// Spare lists that a member does not take from another as long as there are slots never used: slots that pass
+/// between members bring words of several members onto one line.
+const KEPT: i64 = if cfg!(rtm_loom) { 0 } else { 2 };
 
 /// A member state with a place for this slab's lists.
 pub(crate) trait Sharded: Send + Sync + Sized + 'static {
@@ -41,10 +39,11 @@ pub(crate) struct Shard<S> {
     fresh: AtomicU32,
     fresh_end: AtomicU32,
     fresh_again: AtomicU32,
-    /// Retired slots, ordinary and deferred: head in the low half, length in the high half.
-    retired: [AtomicU64; 2],
-    /// Free lists to spare, and ranges of slots whose memory was given back.
+    /// Retired slots, ordinary and deferred.
+    retired: [Retired; 2],
+    /// Free lists to spare, and ranges of slots whose memory was given back; and how many there are, a hint.
     pub(super) spare: Stack<Batch<S>>,
+    pub(super) spare_len: AtomicI64,
     /// Objects that ended while referenced, and those of them whose last reference went. Owner only.
     kept: AtomicU64,
     let_go: AtomicU64,
@@ -58,23 +57,20 @@ impl<S> Default for Shard<S> {
             fresh: AtomicU32::new(0),
             fresh_end: AtomicU32::new(0),
             fresh_again: AtomicU32::new(0),
-            retired: [AtomicU64::new(NONE), AtomicU64::new(NONE)],
+            retired: [Retired::default(), Retired::default()],
             spare: Stack::default(),
+            spare_len: AtomicI64::new(0),
             kept: AtomicU64::new(0),
             let_go: AtomicU64::new(0),
         }
     }
 }
 
-fn retired_len(list: u64) -> u32 {
-    (list >> 32) as u32
-}
-
 impl<S> Shard<S> {
     /// Slots retired and not yet sealed.
     #[inline]
     pub(crate) fn unsealed(&self) -> u64 {
-        self.retired.iter().map(|list| u64::from(retired_len(list.load(Ordering::Relaxed)))).sum()
+        self.retired.iter().map(|list| u64::from(list.len())).sum()
     }
 
     /// Slots that the owner may use next: of its free list and of its own chunk.
@@ -141,13 +137,18 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     #[cold]
     fn find_slots<S: Sharded>(&self, local: &Local<S>) -> Result<(), Full> {
         local.record().roomy.store(u64::MAX, Ordering::Relaxed);
-        if !self.take_spare(local) {
-            let shard = local.record().state.shard();
-            let (first, end) = self.directory.add()?;
-            shard.fresh.store(first, Ordering::Relaxed);
-            shard.fresh_end.store(end, Ordering::Relaxed);
-            shard.fresh_again.store(0, Ordering::Relaxed);
+        if self.take_spare(local, KEPT) {
+            return Ok(());
         }
+        let (first, end) = match self.directory.add() {
+            Ok(chunk) => chunk,
+            Err(_) if self.take_spare(local, 0) => return Ok(()),
+            Err(full) => return Err(full),
+        };
+        let shard = local.record().state.shard();
+        shard.fresh.store(first, Ordering::Relaxed);
+        shard.fresh_end.store(end, Ordering::Relaxed);
+        shard.fresh_again.store(0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -156,22 +157,31 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         Freed::one(reserved.place).put(local.record().state.shard());
     }
 
-    /// Moves a spare free list, own or somebody's, to this member.
-    fn take_spare<S: Sharded>(&self, local: &Local<S>) -> bool {
+    /// Moves a spare free list to this member: its own, or one of a member that has none or more than `kept`.
+    fn take_spare<S: Sharded>(&self, local: &Local<S>, kept: i64) -> bool {
         let own = local.record();
         // Relaxed: a hint; missing a list costs a chunk, not correctness.
         if self.spares.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        std::iter::once(own)
-            .chain(local.shared().records())
-            .any(|record| self.take_spare_of(record, own.state.shard()))
+        let to = own.state.shard();
+        self.take_spare_of(to, to, 0)
+            || local.shared().records().any(|record| {
+                let kept = if record.owned.load(Ordering::Relaxed) { kept } else { 0 };
+                self.take_spare_of(record.state.shard(), to, kept)
+            })
     }
 
-    fn take_spare_of<S: Sharded>(&self, from: &Record<S>, to: &Shard<S>) -> bool {
-        let mut chain = from.state.shard().spare.take();
+    /// Moves all spare lists of a member but `kept` of them, if it has more; the first becomes its free list.
+    fn take_spare_of<S>(&self, from: &Shard<S>, to: &Shard<S>, kept: i64) -> bool {
+        if from.spare_len.load(Ordering::Relaxed) <= kept {
+            return false;
+        }
+        let mut chain = from.spare.take();
+        (0..kept).map_while(|_| chain.next()).for_each(|list| from.spare.push(list));
         let Some(mut taken) = chain.next() else { return false };
         self.spares.fetch_sub(1, Ordering::Relaxed);
+        from.spare_len.fetch_sub(1, Ordering::Relaxed);
         match taken.garbage {
             Garbage::Slots { head, count, .. } => {
                 to.free.store(head, Ordering::Relaxed);
@@ -190,13 +200,18 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             }
             _ => {}
         }
-        chain.for_each(|rest| to.spare.push(rest));
+        for list in chain {
+            from.spare_len.fetch_sub(1, Ordering::Relaxed);
+            to.spare_len.fetch_add(1, Ordering::Relaxed);
+            to.spare.push(list);
+        }
         true
     }
 
     /// Puts a list or a range where others find it.
     pub(super) fn put_spare<S>(&self, shard: &Shard<S>, list: Box<Batch<S>>) {
         self.spares.fetch_add(1, Ordering::Relaxed);
+        shard.spare_len.fetch_add(1, Ordering::Relaxed);
         shard.spare.push(list);
     }
 
@@ -222,19 +237,8 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             }
             return;
         }
-        let list = &shard.retired[usize::from(deferred)];
-        let mut now = list.load(Ordering::Relaxed);
-        let length = loop {
-            let length = retired_len(now);
-            place.slot.link.store(now as u32, Ordering::Relaxed);
-            let next = u64::from(length + 1) << 32 | u64::from(place.number);
-            // Release: partner is the swap in `seal_list`; the link and the unpublishing are seen.
-            let order = relaxed_if(Mutant::RetireRelaxed, Ordering::Release);
-            match list.compare_exchange_weak(now, next, order, Ordering::Relaxed) {
-                Ok(_) => break length + 1,
-                Err(seen) => now = seen,
-            }
-        };
+        let link = |next| place.slot.link.store(next, Ordering::Relaxed);
+        let length = shard.retired[usize::from(deferred)].push(place.number, link);
         if length >= C::MAGAZINE {
             // Without memory for the batch the list stays and is sealed another time.
             let _ = self.seal_list(local, record, deferred);
@@ -249,25 +253,12 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         deferred: bool,
     ) -> Result<(), OutOfMemory> {
         let list = &from.state.shard().retired[usize::from(deferred)];
-        // Acquire: partner is the swap below. A flush that finds the list taken has seen the phase in
-        // which its taker counted itself in, and begins in that one or a later one.
-        let look = relaxed_if(Mutant::SealLookRelaxed, Ordering::Acquire);
-        if retired_len(list.load(look)) == 0 {
+        if list.len() == 0 {
             return Ok(());
         }
         let batch = Batch::new()?;
         local.seal(batch, || {
-            let taken = if active(Mutant::SealWithoutSwap) {
-                let taken = list.load(Ordering::Acquire);
-                list.store(NONE, Ordering::Release);
-                taken
-            } else {
-                // Acquire: partner is the push in `retire`. Release: a flush that finds the list
-                // empty has seen that its taker was counted in (`reclamation`, phases).
-                list.swap(NONE, Ordering::AcqRel)
-            };
-            let count = retired_len(taken);
-            (count != 0).then_some(Garbage::Slots { head: taken as u32, count, deferred })
+            list.take().map(|(head, count)| Garbage::Slots { head, count, deferred })
         });
         Ok(())
     }
@@ -296,8 +287,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         }
         let rest = PutBack(&mut ripe, from);
         for batch in rest.0.by_ref() {
-            let mut drain = self.drain(local, batch);
-            while drain.drop_next() {}
+            self.drain(local, batch).run();
         }
     }
 
@@ -462,6 +452,16 @@ impl<'a> Freed<'a> {
         self.count += 1;
     }
 
+    /// Adds slots that are linked already, from `head` to the one `tail` belongs to.
+    fn add_linked(&mut self, head: u32, tail: &'a AtomicU32, count: u32) {
+        match self.tail {
+            Some(link) => link.store(head, Ordering::Relaxed),
+            None => self.head = head,
+        }
+        self.tail = Some(tail);
+        self.count += count;
+    }
+
     pub(super) fn count(&self) -> u32 {
         self.count
     }
@@ -534,6 +534,50 @@ impl<'a, F: Fixed, T: Send + Sync, C: Config, S: Sharded> Drain<'a, F, T, C, S> 
             State::Live | State::Dead | State::Ghost => {}
         }
         self.done += 1;
+    }
+
+    /// Drops all payloads in their places.
+    fn run(&mut self) {
+        loop {
+            if !std::mem::needs_drop::<T>() {
+                self.settle_plain();
+            }
+            if !self.drop_next() {
+                return;
+            }
+        }
+    }
+
+    /// Frees what comes next, up to the first slot that needs more than that: one that is kept, used up or
+    /// might have an attachment. The payloads need no drop.
+    fn settle_plain(&mut self) {
+        let slab = self.slab;
+        if slab.attachments.may_have_some() {
+            return;
+        }
+        let (head, mut next, mut count) = (self.head, self.head, 0);
+        let mut tail = None;
+        while count != self.left {
+            let place = slab.existing(next);
+            // Acquire: as in `settle`.
+            let now = Word(place.word.load(Ordering::Acquire));
+            let freed = slab.freed(next, now);
+            let kept = now.is_kept() && !active(Mutant::PlainSettlesKept);
+            if kept || freed.state() != State::Vacant {
+                break;
+            }
+            debug_assert_eq!(now.state(), State::Dead);
+            next = place.slot.link.load(Ordering::Relaxed);
+            place.word.store(freed.0, Ordering::Relaxed);
+            tail = Some(&place.slot.link);
+            count += 1;
+        }
+        if let Some(tail) = tail {
+            self.freed.add_linked(head, tail, count);
+            self.head = next;
+            self.left -= count;
+            self.done += count;
+        }
     }
 
     /// Drops the next payload in its place.

@@ -202,6 +202,7 @@ impl<'a, F: Fixed, T: Send + Sync, C: Config, S: Sharded> Sorting<'a, F, T, C, S
                 matches!(list.garbage, Garbage::Slots { .. }) && !list.has_mark(self.stamp);
             if is_new && number < GROUP {
                 self.slab.spares.fetch_sub(1, Ordering::Relaxed);
+                record.state.shard().spare_len.fetch_sub(1, Ordering::Relaxed);
                 group.push(list);
                 number += 1;
             } else {

@@ -111,6 +111,14 @@ impl Word {
             }
     }
 
+    /// Of a live object: the same, dead, and held if `hold`.
+    #[inline(always)]
+    pub(crate) fn ended(self, hold: bool) -> Word {
+        const CHANGE: u64 = (State::Live as u64 ^ State::Dead as u64) << STATE_SHIFT;
+        debug_assert_eq!(self.state(), State::Live);
+        Word((self.0 ^ CHANGE) | u64::from(hold) << HELD_SHIFT)
+    }
+
     /// The same with another state.
     #[inline(always)]
     pub(crate) fn with_state(self, state: State) -> Word {
