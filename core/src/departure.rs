@@ -29,7 +29,7 @@ use crate::probes;
 use crate::reclamation::Local;
 use crate::registry::Registry;
 use crate::rundown::Ended;
-use crate::slab::Seen;
+use crate::slab::{Place, Seen};
 use crate::sync::{Ordering, bump, thread_token};
 use crate::table::Table;
 use crate::waits::For;
@@ -91,7 +91,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let table = table.ok_or(DeregisterError::InvalidHandle)?;
         let sight = self.sight(table, plain.id);
         let references = self.withdraw(local, table, seen).ok_or(DeregisterError::InvalidHandle)?;
-        self.give_up(local, table, sight, seen.token, plain);
+        self.give_up(local, table, sight, seen.place, plain);
         self.slab.retire(local, seen.place, plain.deferred(), references);
         self.process_own(local);
         Ok(())
@@ -133,13 +133,14 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         }
         drop(wait);
         let table = self.table_of(local, plain);
-        self.give_up(local, table, self.sight(table, plain.id), token, plain);
+        let place = self.slab.place(token);
+        self.give_up(local, table, self.sight(table, plain.id), place, plain);
         if own {
             code.gone.store(true, Ordering::Relaxed);
             self.count_in(local, code);
             code.rundown.leave_to_own_frame();
         } else {
-            self.slab.retire(local, self.slab.place(token), plain.deferred(), 0);
+            self.slab.retire(local, place, plain.deferred(), 0);
             self.process_own(local);
         }
         Ok(())
@@ -162,7 +163,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let late = !active(Mutant::WithdrawWithoutLook);
         if active(Mutant::GivenUpBeforeTold) {
             let sight = table.index.sight(id);
-            table.index.remove(&self.slab, local, sight, token.slot());
+            table.index.remove(&self.slab, local, sight, self.slab.node(seen.place));
         }
         if told || late && table.audience.someone_listens_now() {
             if !told {
@@ -220,21 +221,21 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         &self,
         local: &Local<Member>,
         table: &Table<C>,
-        sight: Option<Sight>,
-        token: Token,
+        sight: Option<Sight<'_>>,
+        place: Place<'_, EntityFixed, T>,
         plain: EntityPlain,
     ) {
         if let Some(sight) = sight
             && !active(Mutant::GivenUpBeforeTold)
         {
-            table.index.remove(&self.slab, local, sight, token.slot());
+            table.index.remove(&self.slab, local, sight, self.slab.node(place));
         }
         self.credits.give(local, C::CREDIT_BATCH, plain.charged());
         bump(&local.record().state.deregistered, 1);
     }
 
     #[inline(always)]
-    fn sight(&self, table: &Table<C>, id: u64) -> Option<Sight> {
+    fn sight<'a>(&self, table: &'a Table<C>, id: u64) -> Option<Sight<'a>> {
         C::UNIQUE_IDS.then(|| table.index.sight(id))
     }
 
@@ -255,11 +256,12 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
 
     /// The last frame of an entity that departed without waiting has ended.
     fn complete(&self, local: &Local<Member>, token: Token) {
-        let plain = self.slab.place(token).slot().plain();
+        let place = self.slab.place(token);
+        let plain = place.slot().plain();
         let code = self.slab.attachments.get(token.slot()).expect("not given up yet");
         if !code.gone.load(Ordering::Relaxed) || active(Mutant::GoneForgotten) {
             let table = self.table_of(local, plain);
-            self.give_up(local, table, self.sight(table, plain.id), token, plain);
+            self.give_up(local, table, self.sight(table, plain.id), place, plain);
         }
         let phase = code.phase.load(Ordering::Relaxed);
         let carrier = code.take_carrier().expect("completed once");

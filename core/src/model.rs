@@ -416,12 +416,16 @@ impl<C: Config> Index<C> {
     /// Takes an id for the object in `slot`. `false`: it is taken.
     pub fn insert(&self, seat: &Seat, id: u64, slot: u32) -> bool {
         self.places.ids[slot as usize].store(id, Ordering::Relaxed);
-        self.index.insert(&*self.places, &seat.0, self.index.sight(id), slot).is_ok()
+        self.index.insert(&*self.places, &seat.0, self.index.sight(id), self.node(slot)).is_ok()
     }
 
     /// Frees an id that the object in `slot` holds.
     pub fn remove(&self, seat: &Seat, id: u64, slot: u32) {
-        self.index.remove(&*self.places, &seat.0, self.index.sight(id), slot);
+        self.index.remove(&*self.places, &seat.0, self.index.sight(id), self.node(slot));
+    }
+
+    fn node(&self, slot: u32) -> index::Node<'_> {
+        index::Node { slot, link: &self.places.links[slot as usize] }
     }
 
     /// Lets the slot be used again after a grace period.
@@ -484,6 +488,15 @@ impl Stack {
             node.value.with_mut(|value| unsafe { *value })
         };
         self.0.take().map(read).collect()
+    }
+
+    /// Takes the number pushed last, by taking everything and putting back the rest.
+    pub fn take_one(&self) -> Option<u32> {
+        let mut chain = self.0.take();
+        let node = chain.next();
+        self.0.put_back(chain);
+        // SAFETY: as in `take`.
+        node.map(|node| node.value.with_mut(|value| unsafe { *value }))
     }
 }
 

@@ -357,7 +357,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let plain = EntityPlain::new(info, deferred, has_code, charged);
         self.slab.fill(&reserved, plain, payload);
         if let Some(sight) = sight
-            && let Err(Exists) = table.index.insert(&self.slab, local, sight, token.slot())
+            && let node = self.slab.node(reserved.place())
+            && let Err(Exists) = table.index.insert(&self.slab, local, sight, node)
         {
             let payload = self.slab.take_back(&reserved);
             if listens {

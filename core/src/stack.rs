@@ -3,7 +3,7 @@
 //! *Roles.* Any thread pushes one node or takes everything.
 //! *ABA.* Cannot matter: nobody removes a single node, so no compare-exchange relies on the link of
 //! a node it does not own; `push` only needs the head it writes into its own node to be the head it
-//! replaces.
+//! replaces, and `put_back` that there is nothing.
 //! *Orderings.* `push` releases the node's content to the `take` that acquires it; the links of
 //! earlier nodes are released along with it, since every push is a read-modify-write of the head.
 //! *Progress.* `push` lock-free, `take` wait-free. Neither allocates.
@@ -45,6 +45,16 @@ impl<N: Linked> Stack<N> {
                 }
             }
         }
+    }
+
+    /// Pushes what is left of a [`take`](Stack::take): at once, if nobody has pushed anything meanwhile.
+    pub(crate) fn put_back(&self, mut chain: Chain<N>) {
+        let (nothing, relaxed) = (ptr::null_mut(), Ordering::Relaxed);
+        // Relaxed: taking and putting back go on with the release sequences of the pushes, and nothing was written.
+        if self.head.compare_exchange(nothing, chain.head, relaxed, relaxed).is_ok() {
+            chain.head = nothing;
+        }
+        chain.for_each(|node| self.push(node));
     }
 
     /// Whether a [`take`](Stack::take) would have found nothing just now.

@@ -120,6 +120,7 @@ models! {
     stack {
         two_takers [TakeWithoutSwap PushRelaxed TakeRelaxed]
         push_against_take []
+        put_back_against_take []
     }
     index {
         two_insertions [InsertBlindly]

@@ -46,3 +46,29 @@ pub fn push_against_take() {
         assert_eq!(all.len(), 4);
     });
 }
+
+/// What one thread puts back, another takes complete.
+pub fn put_back_against_take() {
+    explore(|| {
+        let stack = Arc::new(Stack::default());
+        let threads = [
+            {
+                let stack = stack.clone();
+                spawn(move || {
+                    stack.push(1);
+                    stack.push(2);
+                    Vec::new()
+                })
+            },
+            {
+                let stack = stack.clone();
+                spawn(move || stack.take_one().into_iter().collect())
+            },
+        ];
+        let mut all = stack.take();
+        all.extend(threads.into_iter().flat_map(|thread| thread.join().unwrap()));
+        all.extend(stack.take());
+        all.sort_unstable();
+        assert_eq!(all, [1, 2]);
+    });
+}

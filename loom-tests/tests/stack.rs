@@ -4,4 +4,5 @@
 rtm_loom_tests::tests! { stack:
     two_takers
     push_against_take
+    put_back_against_take
 }

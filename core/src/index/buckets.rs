@@ -22,7 +22,9 @@ use std::ptr;
 /// There are at most 2^27 buckets; less in models, as a bucket's order must show all its bits.
 pub(super) const MAX_LEVEL: u32 =
     if ORDER_BITS <= SLOT_BITS { ORDER_BITS - 1 } else { SLOT_BITS - 1 };
-const ROWS: usize = MAX_LEVEL as usize + 1;
+/// More than there are levels: a power of two.
+const ROWS: usize = 32;
+const _: () = assert!(MAX_LEVEL < ROWS as u32);
 
 pub(super) struct Buckets {
     level: AtomicU32,
@@ -70,6 +72,22 @@ impl Buckets {
     pub(super) fn level(&self) -> u32 {
         // Acquire: partner is `grow`.
         self.level.load(relaxed_if(Mutant::LevelFoundRelaxed, Ordering::Acquire))
+    }
+
+    /// The bucket of the present level that `key` belongs into, and its place.
+    #[inline(always)]
+    pub(super) fn of(&self, key: u64) -> (u32, &AtomicU64) {
+        let level = self.level();
+        let bits = (key >> 1 >> (u64::BITS - 1 - level)) as u32;
+        let zeros = (1 << level | bits).trailing_zeros();
+        let (row, column) = (level.wrapping_sub(zeros), bits >> zeros >> 1);
+        // Relaxed: whoever has the level has seen the row.
+        let start = self.rows[row as usize % ROWS].load(Ordering::Relaxed);
+        debug_assert!(!start.is_null());
+        // SAFETY: the row has the column.
+        let bucket = unsafe { start.add(column as usize) };
+        // SAFETY: the row is installed, until `self` goes.
+        (row_start(row) + column, unsafe { &*bucket })
     }
 
     /// The place of the bucket of this level that `key` belongs into.
@@ -151,12 +169,17 @@ mod tests {
 
     #[test]
     fn every_bucket_has_a_place_and_is_found_again() {
-        for level in 0..=10 {
+        let buckets = Buckets::new(3).unwrap();
+        for level in 3..=10 {
+            assert_eq!(buckets.level(), level);
             let mut places = HashSet::new();
             for bits in 0..1_u64 << level {
                 let key = if level == 0 { 0 } else { bits << (64 - level) };
                 let place = Buckets::place(level, key);
                 assert!(place < 1 << level && places.insert(place));
+                let (found, bucket) = buckets.of(key);
+                assert_eq!(found, place);
+                assert!(std::ptr::eq(bucket, buckets.at(place)));
                 assert_eq!(least_key(place), key);
                 assert_eq!(Buckets::place(level, key | u64::MAX >> level >> 1), place);
                 if place != 0 {
@@ -164,6 +187,7 @@ mod tests {
                     assert_eq!(Buckets::place(level_of(place) - 1, key), parent(place));
                 }
             }
+            buckets.grow(level);
         }
     }
 

@@ -2,39 +2,40 @@
 //! stands in the order of the list.
 //!
 //! ```text
-//!  63                          31  30   29                     2    1      0
-//! +------------------------------+----+------------------------+-----+--------+
-//! |     order of the next        | is |   number of the next   | new | marked |
-//! +------------------------------+----+------------------------+-----+--------+
+//!   63    62                           31  30   29                     2   1     0
+//! +-----+--------------------------------+----+------------------------+---+--------+
+//! | in  |       order of the next        | is |   number of the next   | 0 | marked |
+//! | use |                                |    |                        |   |        |
+//! +-----+--------------------------------+----+------------------------+---+--------+
 //! ```
 //!
-//! *order* are the upper bits of the next node's key. *is*: it is an object, and the number that of its slot;
-//! otherwise a bucket, and the number its place. Order and *is* together are the *rank*: a bucket stands
-//! before the objects of its order. *new* and *marked* speak of the node that the link belongs to: a bucket
-//! that is not in the list yet, an object that is being removed.
+//! *order* are the upper bits of the next node's key; all but the end of the list leave its first bit 0. *is*: it
+//! is an object, and the number that of its slot; otherwise a bucket, and the number its place. Order and *is*
+//! together are the *rank*: a bucket stands before the objects of its order. *in use* and *marked* speak of the node
+//! that the link belongs to: not in use is a bucket that may not be in the list yet, marked an object that is being
+//! removed.
 
-/// Bits of the order. In models so few that objects share one.
-pub(super) const ORDER_BITS: u32 = if cfg!(rtm_loom) { 3 } else { 33 };
+/// Bits of the order of a node. In models so few that objects share one.
+pub(super) const ORDER_BITS: u32 = if cfg!(rtm_loom) { 3 } else { 31 };
 const RANK_SHIFT: u32 = 30;
 const NUMBER_SHIFT: u32 = 2;
 const _: () = assert!(RANK_SHIFT - NUMBER_SHIFT >= crate::handle::SLOT_BITS);
+const _: () = assert!(RANK_SHIFT + 1 + ORDER_BITS + 1 < u64::BITS);
 
-pub(super) const NEW: u64 = 2;
+pub(super) const IN_USE: u64 = 1 << 63;
 pub(super) const MARKED: u64 = 1;
-const FLAGS: u64 = NEW | MARKED;
-/// What a bucket holds that nobody has begun to link.
+/// What a bucket holds that nobody has begun to link, and one that somebody has.
 pub(super) const UNUSED: u64 = 0;
-
-/// The order behind which there is nothing. No object and no bucket has it.
-const LAST_ORDER: u64 = (1 << ORDER_BITS) - 1;
+pub(super) const CLAIMED: u64 = 1 << 1;
 
 /// Order and kind of a node: what the list is sorted by, as far as a link tells.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank(u64);
 
 impl Rank {
+    #[inline(always)]
     pub(super) fn of_object(key: u64) -> Rank {
-        Rank((key >> (64 - ORDER_BITS)).min(LAST_ORDER - 1) << 1 | 1)
+        Rank(key >> (64 - ORDER_BITS) << 1 | 1)
     }
 
     /// `key` is the least that belongs into the bucket.
@@ -48,18 +49,27 @@ pub(super) struct Link(pub(super) u64);
 
 impl Link {
     /// To nothing: the end of the list.
-    pub(super) const END: Link = Link(LAST_ORDER << 1 << RANK_SHIFT);
+    pub(super) const END: Link = Link(IN_USE | 1 << ORDER_BITS << 1 << RANK_SHIFT);
 
+    #[inline(always)]
     pub(super) fn to(rank: Rank, number: u32) -> Link {
-        Link(rank.0 << RANK_SHIFT | u64::from(number) << NUMBER_SHIFT)
+        Link(IN_USE | rank.0 << RANK_SHIFT | u64::from(number) << NUMBER_SHIFT)
     }
 
+    #[inline(always)]
     pub(super) fn rank(self) -> Rank {
-        Rank(self.0 >> RANK_SHIFT)
+        Rank((self.0 & !IN_USE) >> RANK_SHIFT)
     }
 
+    #[inline(always)]
     pub(super) fn number(self) -> u32 {
         (self.0 as u32 & ((1 << RANK_SHIFT) - 1)) >> NUMBER_SHIFT
+    }
+
+    /// Whether it belongs to a node in use, and leads to one of a greater rank.
+    #[inline(always)]
+    pub(super) fn leads_beyond(self, rank: Rank) -> bool {
+        self.0 > (IN_USE | rank.0 << RANK_SHIFT | ((1 << RANK_SHIFT) - 1))
     }
 
     pub(super) fn is_to_bucket(self) -> bool {
@@ -74,19 +84,15 @@ impl Link {
         self.0 & MARKED != 0
     }
 
-    /// Whether the bucket it belongs to is in the list.
+    /// Whether it belongs to a node that is in the list.
     pub(super) fn is_in_use(self) -> bool {
-        self.0 != UNUSED && self.0 & NEW == 0
+        self.0 & IN_USE != 0
     }
 
-    /// Where it leads, without what it says of its own node.
+    /// Where it leads: the link of a node in use, unmarked, that leads there.
+    #[inline(always)]
     pub(super) fn bare(self) -> Link {
-        Link(self.0 & !FLAGS)
-    }
-
-    /// The same node's link when it leads elsewhere.
-    pub(super) fn redirected(self, to: Link) -> Link {
-        Link(to.bare().0 | self.0 & FLAGS)
+        Link(self.0 & !MARKED | IN_USE)
     }
 }
 
@@ -104,18 +110,22 @@ mod tests {
             (Rank::of_bucket(last << 37), false),
         ] {
             for number in [0, 1, (1 << 28) - 1] {
-                for flags in [0, NEW, MARKED, FLAGS] {
-                    let link = Link(Link::to(rank, number).0 | flags);
-                    assert!(link.rank() == rank && link.number() == number);
-                    assert_eq!(link.is_to_bucket(), !object);
-                    assert_eq!(link.is_marked(), flags & MARKED != 0);
-                    assert!(!link.is_end() && rank < Link::END.rank());
-                    let there = link.redirected(Link::END);
-                    assert!(there.is_end() && there.0 & FLAGS == flags);
+                let bare = Link::to(rank, number);
+                assert!(rank < Link::END.rank() && Link::END.leads_beyond(rank));
+                for link in [bare, Link(bare.0 | MARKED), Link(bare.0 & !IN_USE)] {
+                    assert!(link.rank() == rank && link.number() == number && !link.is_end());
+                    assert!(link.bare() == bare && link.is_to_bucket() != object);
+                    assert_eq!(link.is_marked(), link.0 & MARKED != 0);
+                    assert_eq!(link.is_in_use(), link.0 & IN_USE != 0);
+                    assert!(!link.leads_beyond(rank));
+                    let before = rank.0.checked_sub(1).map(Rank);
+                    let beyond = before.is_none_or(|before| link.leads_beyond(before));
+                    assert_eq!(beyond, link.is_in_use() || before.is_none());
                 }
             }
         }
-        assert!(Link::END.is_in_use() && Link::END.is_to_bucket());
+        assert!(Link::END.is_in_use() && Link::END.is_to_bucket() && Link::END.is_end());
+        assert!(!Link(UNUSED).is_in_use() && !Link(CLAIMED).is_in_use());
     }
 
     #[test]

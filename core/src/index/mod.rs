@@ -4,13 +4,14 @@
 //! objects in one linked list, sorted by order, and buckets that lead into it. An order are the upper bits of a
 //! key, a key is the id, mixed with a secret by a bijection: different ids have different keys. The
 //! links of objects are words beside their slots; the index itself is its buckets. Growth adds buckets and
-//! moves nothing.
+//! moves nothing. The insertions that follow put the new buckets into the list, some at a time, in the order of their
+//! places: to meet an unused one costs several cache misses.
 //!
 //! *Roles.* Registrations insert, deregistrations remove, enumerations walk.
 //!
 //! *States.* An object is outside → linked → marked → unlinked, and stays so until its slot is used again.
-//! Its link leads nowhere else once it is marked. A bucket (its word) is unused → new, while one thread puts it
-//! into the list → in use, for ever. Until it is in use, everybody begins at one before it that is, so nobody
+//! Its link leads nowhere else once it is marked. A bucket (its word) is unused → claimed, while one thread puts it
+//! into the list → in use, for ever: when it is in the list, by that thread or one that has come to it there. Until it is in use, everybody begins at one before it that is, so nobody
 //! waits for that thread. That is the nearest one, not the one it is split from: of these some have never been
 //! used either, nor have those that they are split from, and one search in five hundred would pass more than a
 //! hundred objects while the index grows.
@@ -42,9 +43,9 @@ use crate::alloc::OutOfMemory;
 use crate::handle::{Config, mix};
 use crate::mutant::{Mutant, active, relaxed_if};
 use crate::reclamation::{Local, Pinned, Protects};
-use crate::sync::{AtomicU64, Ordering, Padded, prefetch};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded, prefetch};
 use buckets::{Buckets, MAX_LEVEL};
-use link::{Link, MARKED, NEW, Rank, UNUSED};
+use link::{CLAIMED, IN_USE, Link, MARKED, Rank, UNUSED};
 use std::marker::PhantomData;
 
 /// Up to this level there are twice as many buckets as objects, beyond it as many.
@@ -55,12 +56,23 @@ const LARGE_LEVEL: u32 = 13;
 const AHEAD: u32 = 16;
 const OBJECTS_AHEAD: u32 = 8;
 
+/// Buckets that an insertion links, on the average, as long as there are unused ones. (In models those alone that
+/// somebody needs.)
+const LINKED: u32 = if cfg!(rtm_loom) { 0 } else { 2 };
+
 /// The objects, known by the numbers of their slots.
 pub(crate) trait Nodes {
     /// The word beside this slot. The index owns it while the object is in the list.
     fn link(&self, slot: u32) -> &AtomicU64;
     /// The id of the object in this slot.
     fn id(&self, slot: u32) -> u64;
+}
+
+/// An object by the number of its slot, with the word beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct Node<'a> {
+    pub(crate) slot: u32,
+    pub(crate) link: &'a AtomicU64,
 }
 
 /// The id is taken.
@@ -72,15 +84,18 @@ pub(crate) struct Index<C: Config> {
     /// Of the ids whose keys end in `C::INDEX_SAMPLE` zeros: how many are taken. Apart from what every
     /// operation reads.
     counted: Padded<AtomicU64>,
+    /// Buckets at places below this were linked, or are just being linked.
+    linked: Padded<AtomicU32>,
     seed: u64,
     marker: PhantomData<C>,
 }
 
 /// An id, and where the search for it begins.
 #[derive(Clone, Copy)]
-pub(crate) struct Sight {
+pub(crate) struct Sight<'a> {
     key: u64,
     place: u32,
+    bucket: &'a AtomicU64,
 }
 
 /// Where a node is, or would be: behind `before`, which leads to `link`.
@@ -90,135 +105,167 @@ struct Spot<'a> {
     link: Link,
 }
 
+#[inline(always)]
 fn load(word: &AtomicU64) -> Link {
     // Acquire: partners are `insert`, `unlink` and `link_bucket`.
     Link(word.load(relaxed_if(Mutant::LinkFoundRelaxed, Ordering::Acquire)))
 }
 
 impl<'a> Spot<'a> {
+    #[inline(always)]
     fn behind(before: &'a AtomicU64) -> Spot<'a> {
         Spot { before, link: load(before) }
     }
 
     /// Makes the node before lead elsewhere, unless it has changed.
+    #[inline(always)]
     fn redirect(self, to: Link) -> Result<(), Link> {
-        let next = self.link.redirected(to);
         // AcqRel: partner is `load`. Acquire also when it succeeds: the link may have changed and changed back.
         let order = relaxed_if(Mutant::LinkRelaxed, Ordering::AcqRel);
         (self.before)
-            .compare_exchange(self.link.0, next.0, order, Ordering::Acquire)
+            .compare_exchange(self.link.0, to.bare().0, order, Ordering::Acquire)
             .map_or_else(|now| Err(Link(now)), |_| Ok(()))
     }
 }
 
 impl<C: Config> Index<C> {
+    /// Insertions of ids whose keys end in so many zeros link buckets, for the others, too.
+    const LINK_SAMPLE: u32 = C::INDEX_SAMPLE.saturating_sub(2);
+
     pub(crate) fn new(seed: u64) -> Result<Self, OutOfMemory> {
         const { assert!(C::INDEX_LEVEL <= MAX_LEVEL && C::INDEX_SAMPLE <= u64::BITS) };
         let buckets = Buckets::new(C::INDEX_LEVEL)?;
         buckets.at(0).store(Link::END.0, Ordering::Relaxed);
-        Ok(Index { buckets, counted: Padded(AtomicU64::new(0)), seed, marker: PhantomData })
+        let (counted, linked) = (Padded(AtomicU64::new(0)), Padded(AtomicU32::new(1)));
+        Ok(Index { buckets, counted, linked, seed, marker: PhantomData })
     }
 
+    #[inline(always)]
     fn key(&self, id: u64) -> u64 {
         mix(id ^ self.seed)
     }
 
     /// Finds where the search for an id begins, and asks for the line.
     #[inline(always)]
-    pub(crate) fn sight(&self, id: u64) -> Sight {
+    pub(crate) fn sight(&self, id: u64) -> Sight<'_> {
         let key = self.key(id);
-        let place = Buckets::place(self.buckets.level(), key);
-        prefetch(self.buckets.at(place));
-        Sight { key, place }
+        let (place, bucket) = self.buckets.of(key);
+        prefetch(bucket);
+        Sight { key, place, bucket }
     }
 
-    /// Takes the id that is sighted for the object in `slot`, unless it is taken. The object has been filled.
-    #[inline]
+    /// Takes the id that is sighted for an object, unless it is taken. The object has been filled.
+    #[inline(always)]
     pub(crate) fn insert<S: Send + Sync + 'static>(
         &self,
         nodes: &impl Nodes,
         local: &Local<S>,
-        sight: Sight,
-        slot: u32,
+        sight: Sight<'_>,
+        node: Node<'_>,
     ) -> Result<(), Exists> {
+        let spot = Spot::behind(sight.bucket);
+        if self.insert_here(nodes, local, spot, sight, node).is_ok() {
+            return Ok(());
+        }
+        self.insert_searching(nodes, local, sight, node)
+    }
+
+    /// Inserts behind `spot` as long as nothing is before the place that is sighted. If something is, says behind
+    /// what the search goes on.
+    #[inline(always)]
+    fn insert_here<'a, S: Send + Sync + 'static>(
+        &self,
+        nodes: &impl Nodes,
+        local: &Local<S>,
+        mut spot: Spot<'a>,
+        sight: Sight<'_>,
+        node: Node<'_>,
+    ) -> Result<(), Spot<'a>> {
         let rank = Rank::of_object(sight.key);
-        let (word, this) = (nodes.link(slot), Link::to(rank, slot));
-        let mut spot = self.begin(nodes, local, sight.place);
-        loop {
-            spot = self.skip_buckets(spot, rank);
-            if spot.link.rank() <= rank {
-                break;
-            }
-            word.store(spot.link.bare().0, Ordering::Relaxed);
+        while spot.link.leads_beyond(rank) {
+            let this = Link::to(rank, node.slot);
+            node.link.store(spot.link.bare().0, Ordering::Relaxed);
             if active(Mutant::InsertBlindly) {
-                spot.before.store(spot.link.redirected(this).0, Ordering::Release);
-                self.count_in(sight);
+                spot.before.store(this.0, Ordering::Release);
+                self.count_in(nodes, local, sight);
                 return Ok(());
             }
             match spot.redirect(this) {
                 Ok(()) => {
-                    self.count_in(sight);
+                    self.count_in(nodes, local, sight);
                     return Ok(());
                 }
                 Err(now) => spot.link = now,
             }
         }
-        self.insert_searching(nodes, local, sight, spot.before, slot)
+        Err(spot)
     }
 
+    #[inline(never)]
     fn insert_searching<S: Send + Sync + 'static>(
         &self,
         nodes: &impl Nodes,
         local: &Local<S>,
-        sight: Sight,
-        from: &AtomicU64,
-        slot: u32,
+        sight: Sight<'_>,
+        node: Node<'_>,
     ) -> Result<(), Exists> {
         let rank = Rank::of_object(sight.key);
-        let (word, this) = (nodes.link(slot), Link::to(rank, slot));
+        let from = self.skip_buckets(self.begin(nodes, local, sight.place), rank);
+        let Err(Spot { before, .. }) = self.insert_here(nodes, local, from, sight, node) else {
+            return Ok(());
+        };
         let pin = Self::pin(local);
         loop {
-            let Some(spot) = self.search(nodes, &pin, from, rank, sight.key) else {
+            let Some(spot) = self.search(nodes, &pin, before, rank, sight.key) else {
                 return Err(Exists);
             };
-            word.store(spot.link.bare().0, Ordering::Relaxed);
-            if spot.redirect(this).is_ok() {
-                self.count_in(sight);
+            node.link.store(spot.link.bare().0, Ordering::Relaxed);
+            if spot.redirect(Link::to(rank, node.slot)).is_ok() {
+                self.count_in(nodes, local, sight);
                 return Ok(());
             }
         }
     }
 
-    /// Frees the id that is sighted, which the object in `slot` must hold.
-    #[inline]
+    /// Frees the id that is sighted, which the object must hold.
+    #[inline(always)]
     pub(crate) fn remove<S: Send + Sync + 'static>(
         &self,
         nodes: &impl Nodes,
         local: &Local<S>,
-        sight: Sight,
-        slot: u32,
+        sight: Sight<'_>,
+        node: Node<'_>,
     ) {
-        let rank = Rank::of_object(sight.key);
-        let spot = self.skip_buckets(self.begin(nodes, local, sight.place), rank);
-        let word = nodes.link(slot);
+        let spot = Spot::behind(sight.bucket);
         let next = if active(Mutant::RemoveUnmarked) {
-            load(word)
+            load(node.link)
         } else {
-            // Release: whoever finds the mark may take the id. Acquire: we pass on where it leads.
+            // Release: whoever finds the mark may take the id. Acquire: we pass on where it leads. Added, as it is set
+            // once.
             let order = relaxed_if(Mutant::MarkRelaxed, Ordering::AcqRel);
-            Link(word.fetch_or(MARKED, order))
+            Link(node.link.fetch_add(MARKED, order))
         };
         self.count_out(sight);
-        let is_first = spot.link.bare() == Link::to(rank, slot);
-        if is_first && (spot.redirect(next).is_ok() || active(Mutant::LeftLinked)) {
-            return;
-        }
         if active(Mutant::LeftLinked) {
             return;
         }
-        // A search leaves nothing marked behind it.
+        let is_first = spot.link == Link::to(Rank::of_object(sight.key), node.slot);
+        if !is_first || spot.redirect(next).is_err() {
+            self.unlink_searching(nodes, local, sight);
+        }
+    }
+
+    /// A search leaves nothing marked behind it.
+    #[inline(never)]
+    fn unlink_searching<S: Send + Sync + 'static>(
+        &self,
+        nodes: &impl Nodes,
+        local: &Local<S>,
+        sight: Sight<'_>,
+    ) {
+        let from = self.begin(nodes, local, sight.place).before;
         let pin = Self::pin(local);
-        let _ = self.search(nodes, &pin, spot.before, rank, sight.key);
+        let _ = self.search(nodes, &pin, from, Rank::of_object(sight.key), sight.key);
     }
 
     fn pin<S: Send + Sync + 'static>(local: &Local<S>) -> Option<Pinned> {
@@ -248,9 +295,6 @@ impl<C: Config> Index<C> {
         place: u32,
         found: Link,
     ) -> Spot<'a> {
-        if active(Mutant::BucketUsedNew) && found.0 & !NEW != UNUSED {
-            return Spot { before: self.buckets.at(place), link: found };
-        }
         let mut before = place;
         let spot = loop {
             before = self.buckets.before(before);
@@ -276,7 +320,7 @@ impl<C: Config> Index<C> {
     ) -> bool {
         let word = self.buckets.at(place);
         let relaxed = Ordering::Relaxed;
-        let taken = word.compare_exchange(UNUSED, NEW, relaxed, relaxed);
+        let taken = word.compare_exchange(UNUSED, CLAIMED, relaxed, relaxed);
         if taken.is_err() && !active(Mutant::BucketLinkedTwice) {
             return false;
         }
@@ -286,14 +330,15 @@ impl<C: Config> Index<C> {
         loop {
             let spot = self.search(nodes, &pin, from, rank, key);
             let spot = spot.expect("no object has a bucket's rank");
-            word.store(spot.link.bare().0 | NEW, Ordering::Relaxed);
+            let used = if active(Mutant::BucketUsedNew) { IN_USE } else { 0 };
+            word.store(spot.link.bare().0 & !IN_USE | used, Ordering::Relaxed);
             if spot.redirect(Link::to(rank, place)).is_ok() {
                 break;
             }
         }
         // Release: partner is `load`; what the search saw is seen. (No mutant: it takes three threads that
         // insert, link and find, more than loom gets through.)
-        word.fetch_and(!NEW, Ordering::Release);
+        word.fetch_or(IN_USE, Ordering::Release);
         true
     }
 
@@ -331,7 +376,7 @@ impl<C: Config> Index<C> {
             let next = load(word);
             if next.is_marked() {
                 spot = match spot.redirect(next) {
-                    Ok(()) => Spot { link: spot.link.redirected(next), ..spot },
+                    Ok(()) => Spot { link: next.bare(), ..spot },
                     Err(_) => Spot::behind(from),
                 };
                 continue;
@@ -343,24 +388,67 @@ impl<C: Config> Index<C> {
         }
     }
 
-    fn is_sampled(sight: Sight) -> bool {
+    fn is_sampled(sight: Sight<'_>) -> bool {
         sight.key.trailing_zeros() >= C::INDEX_SAMPLE
     }
 
     #[inline(always)]
-    fn count_in(&self, sight: Sight) {
-        if Self::is_sampled(sight) {
-            let counted = self.counted.fetch_add(1, Ordering::Relaxed) + 1;
-            let level = self.buckets.level();
-            let room = if level < ROOMY_LEVEL { 1 << level >> 1 } else { 1 << level };
-            if counted << C::INDEX_SAMPLE > room {
-                self.buckets.grow(level);
+    fn count_in<S: Send + Sync + 'static>(
+        &self,
+        nodes: &impl Nodes,
+        local: &Local<S>,
+        sight: Sight<'_>,
+    ) {
+        if sight.key.trailing_zeros() >= Self::LINK_SAMPLE {
+            if Self::is_sampled(sight) {
+                self.count_sampled();
+            }
+            self.link_some(nodes, local);
+        }
+    }
+
+    /// Links the buckets that come next in the order of their places, if there are any.
+    #[cold]
+    fn link_some<S: Send + Sync + 'static>(&self, nodes: &impl Nodes, local: &Local<S>) {
+        let end = 1 << self.buckets.level();
+        let first = self.linked.load(Ordering::Relaxed);
+        if first >= end || LINKED == 0 {
+            return;
+        }
+        let next = end.min(first + (LINKED << Self::LINK_SAMPLE));
+        let relaxed = Ordering::Relaxed;
+        if self.linked.compare_exchange(first, next, relaxed, relaxed).is_err() {
+            return;
+        }
+        // One for all.
+        let _pin = Self::pin(local);
+        // Where the search for a later one will begin. Not further than the last.
+        let from = |place: u32| self.buckets.at(self.buckets.before(place.min(end - 1)));
+        for place in first..next {
+            prefetch(from(place + AHEAD));
+            let link = load(from(place + OBJECTS_AHEAD));
+            if link.is_in_use() && !link.is_to_bucket() {
+                prefetch(nodes.link(link.number()));
+            }
+            let found = load(self.buckets.at(place));
+            if found.0 == UNUSED {
+                self.begin_before(nodes, local, place, found);
             }
         }
     }
 
+    #[cold]
+    fn count_sampled(&self) {
+        let counted = self.counted.fetch_add(1, Ordering::Relaxed) + 1;
+        let level = self.buckets.level();
+        let room = if level < ROOMY_LEVEL { 1 << level >> 1 } else { 1 << level };
+        if counted << C::INDEX_SAMPLE > room {
+            self.buckets.grow(level);
+        }
+    }
+
     #[inline(always)]
-    fn count_out(&self, sight: Sight) {
+    fn count_out(&self, sight: Sight<'_>) {
         if Self::is_sampled(sight) {
             self.counted.fetch_sub(1, Ordering::Relaxed);
         }

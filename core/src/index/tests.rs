@@ -1,4 +1,4 @@
-use super::{Index, Nodes};
+use super::{Index, Node, Nodes, load};
 use crate::handle::Standard;
 use crate::reclamation::Domain;
 use crate::sync::AtomicU64;
@@ -21,16 +21,21 @@ impl Nodes for Watched {
     }
 }
 
+/// An empty index and so many objects for it.
+fn with_nodes(seed: u64, count: u32) -> (Index<Standard>, Watched) {
+    let links = (0..count).map(|_| AtomicU64::new(0)).collect();
+    (Index::new(seed).unwrap(), Watched { links, looks: Cell::new(0) })
+}
+
 /// Of so many insertions into an index that grows, how many look at more than `far` objects, their own included.
 fn far_searches(seed: u64, count: u32, far: u32) -> usize {
     let domain = Domain::<()>::new().unwrap();
     let local = domain.join().unwrap();
-    let index = Index::<Standard>::new(seed).unwrap();
-    let nodes =
-        Watched { links: (0..count).map(|_| AtomicU64::new(0)).collect(), looks: Cell::new(0) };
+    let (index, nodes) = with_nodes(seed, count);
     let insertions = (0..count).filter(|slot| {
         nodes.looks.set(0);
-        assert!(index.insert(&nodes, &local, index.sight((*slot).into()), *slot).is_ok());
+        let node = Node { slot: *slot, link: nodes.link(*slot) };
+        assert!(index.insert(&nodes, &local, index.sight((*slot).into()), node).is_ok());
         nodes.looks.get() > far
     });
     insertions.count()
@@ -43,5 +48,23 @@ fn growth_has_no_long_searches() {
     for seed in 1..4 {
         let far = far_searches(seed, 1 << 17, 40);
         assert!(far <= 2, "{far} of 131,072 insertions looked at more than 40 objects");
+    }
+}
+
+/// Without those that insertions link for others, a third and more would never have been used.
+#[test]
+fn buckets_are_linked_before_they_are_needed() {
+    let domain = Domain::<()>::new().unwrap();
+    let local = domain.join().unwrap();
+    for count in [3 << 11, 3 << 15, 3 << 17] {
+        let (index, nodes) = with_nodes(1, count);
+        for slot in 0..count {
+            let node = Node { slot, link: nodes.link(slot) };
+            assert!(index.insert(&nodes, &local, index.sight(slot.into()), node).is_ok());
+        }
+        let all = 1_u32 << index.buckets.level();
+        let unused = (0..all).filter(|place| !load(index.buckets.at(*place)).is_in_use());
+        let unused = unused.count();
+        assert!(unused < all as usize / 8, "{unused} of {all} buckets at {count} objects");
     }
 }

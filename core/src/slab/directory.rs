@@ -137,6 +137,17 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         unsafe { self.links.get(slot as usize) }
     }
 
+    /// As [`link`](Self::link), of a slot that the caller has found.
+    ///
+    /// # Safety
+    /// [`find`](Self::find) has found it.
+    #[inline(always)]
+    pub(crate) unsafe fn link_of_found(&self, slot: u32) -> &AtomicU64 {
+        assert!(C::UNIQUE_IDS);
+        // SAFETY: below `open`, and there is one for each slot.
+        unsafe { self.links.get(slot as usize) }
+    }
+
     /// Gives the memory of vacant slots that are the caller's back to the system: they read as zero from now
     /// on. Says how many bytes it took; `None` if it takes none. Huge pages that only belong to them in part
     /// are split.

@@ -67,7 +67,7 @@ pub(crate) use word::{MAX_REFERENCES, State};
 
 use crate::alloc::{OutOfMemory, Zero};
 use crate::handle::{Cipher, Config, Handle, Kind, Sought, Token, mix};
-use crate::index::Nodes;
+use crate::index::{Node, Nodes};
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reclamation::Protects;
 use crate::sync::{
@@ -208,6 +208,11 @@ impl<F, T> Reserved<'_, F, T> {
     #[inline(always)]
     pub(crate) fn token(&self) -> Token {
         Token::new(self.generation, self.place.number)
+    }
+
+    #[inline(always)]
+    pub(crate) fn place(&self) -> Place<'_, F, T> {
+        self.place
     }
 }
 
@@ -574,6 +579,15 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         let each = Directory::<F, T, C>::chunk_bytes();
         let bytes = chunks as usize * each + self.attachments.bytes();
         (chunks, bytes)
+    }
+}
+
+impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
+    /// The slot for the index its object is in; the slab has links.
+    #[inline(always)]
+    pub(crate) fn node(&self, place: Place<'_, F, T>) -> Node<'_> {
+        // SAFETY: where there is a place, it was found.
+        Node { slot: place.number, link: unsafe { self.directory.link_of_found(place.number) } }
     }
 }
 

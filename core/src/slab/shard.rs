@@ -182,6 +182,15 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         let Some(mut taken) = chain.next() else { return false };
         self.spares.fetch_sub(1, Ordering::Relaxed);
         from.spare_len.fetch_sub(1, Ordering::Relaxed);
+        if std::ptr::eq(from, to) {
+            to.spare.put_back(chain);
+        } else {
+            for list in chain {
+                from.spare_len.fetch_sub(1, Ordering::Relaxed);
+                to.spare_len.fetch_add(1, Ordering::Relaxed);
+                to.spare.push(list);
+            }
+        }
         match taken.garbage {
             Garbage::Slots { head, count, .. } => {
                 to.free.store(head, Ordering::Relaxed);
@@ -199,11 +208,6 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
                 }
             }
             _ => {}
-        }
-        for list in chain {
-            from.spare_len.fetch_sub(1, Ordering::Relaxed);
-            to.spare_len.fetch_add(1, Ordering::Relaxed);
-            to.spare.push(list);
         }
         true
     }
