@@ -84,7 +84,7 @@ pub(crate) struct Index<C: Config> {
     /// Of the ids whose keys end in `C::INDEX_SAMPLE` zeros: how many are taken. Apart from what every
     /// operation reads.
     counted: Padded<AtomicU64>,
-    /// Buckets at places below this were linked, or are just being linked.
+    /// The next place whose bucket is linked before it is needed.
     linked: Padded<AtomicU32>,
     seed: u64,
     marker: PhantomData<C>,
@@ -136,7 +136,9 @@ impl<C: Config> Index<C> {
         const { assert!(C::INDEX_LEVEL <= MAX_LEVEL && C::INDEX_SAMPLE <= u64::BITS) };
         let buckets = Buckets::new(C::INDEX_LEVEL)?;
         buckets.at(0).store(Link::END.0, Ordering::Relaxed);
-        let (counted, linked) = (Padded(AtomicU64::new(0)), Padded(AtomicU32::new(1)));
+        // Those of an index in the nearest cache can wait until somebody needs them: walks are shorter for it.
+        let linked = Padded(AtomicU32::new(1 << (LARGE_LEVEL - 1)));
+        let counted = Padded(AtomicU64::new(0));
         Ok(Index { buckets, counted, linked, seed, marker: PhantomData })
     }
 
