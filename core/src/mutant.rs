@@ -96,7 +96,7 @@ mutants! {
     PushRelaxed,
     /// A stack is taken relaxed.
     TakeRelaxed,
-    /// A stack is taken with a load and a store instead of a compare-exchange.
+    /// A stack is taken with a load and a store instead of a swap.
     TakeWithoutSwap,
     // --- index ---
     /// A link is read relaxed.
@@ -340,7 +340,7 @@ mutants! {
     JournalClaimsBusy,
     /// An entry is claimed although a newer note is there.
     JournalClaimsNewer,
-    /// A writer takes an older note's hold with a load and a store instead of a compare-exchange.
+    /// A writer takes an older note's hold with a load and a store instead of a swap.
     JournalHoldWithoutSwap,
     /// A hold is let go with a store instead of a compare-exchange.
     JournalLetGoWithoutExchange,

@@ -26,7 +26,7 @@
 //!   - else it sees the new phase, takes its count back and counts itself into that one.
 //!
 //! A list that a flush did not find was thus taken by a member that had counted itself in earlier
-//! (the `swap` of the list orders the two), into a phase this flush waits for.
+//! (the exchange that took the list orders the two), into a phase this flush waits for.
 //!
 //! *ABA.* Stacks are emptied as a whole (`stack.rs`); phases are compared in full, not modulo 2; grace
 //! periods are never numbered twice.

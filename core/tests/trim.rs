@@ -76,6 +76,26 @@ fn a_peak_is_given_back_and_its_handles_stay_stale() {
 }
 
 #[test]
+fn what_one_thread_has_given_back_serves_others() {
+    let _alone = alone();
+    let registry = registry();
+    let (count, mut chunks) = (50_000_u64, Vec::new());
+    for _ in 0..4 {
+        std::thread::scope(|scope| {
+            for first in [0, 1 << 32] {
+                let registry = &registry;
+                scope.spawn(move || empty(registry, &fill(registry, first..first + count)));
+            }
+        });
+        chunks.push(registry.statistics().chunks);
+        // This thread stays, and the memory that is given back is first its own.
+        registry.trim().unwrap();
+    }
+    let needed = 2 * count / 512;
+    assert!(chunks[3] <= chunks[0] + needed / 10, "{chunks:?}, where {needed} are needed");
+}
+
+#[test]
 fn what_threads_that_ended_have_left_is_given_back() {
     let _alone = alone();
     let registry = registry();

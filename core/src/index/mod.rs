@@ -4,17 +4,17 @@
 //! objects in one linked list, sorted by order, and buckets that lead into it. An order are the upper bits of a
 //! key, a key is the id, mixed with a secret by a bijection: different ids have different keys. The
 //! links of objects are words beside their slots; the index itself is its buckets. Growth adds buckets and
-//! moves nothing. The insertions that follow put the new buckets into the list, some at a time, in the order of their
-//! places: to meet an unused one costs several cache misses.
+//! moves nothing. In a large index the insertions that follow put the new buckets into the list, some at a time, in
+//! the order of their places: to meet an unused one costs several cache misses.
 //!
 //! *Roles.* Registrations insert, deregistrations remove, enumerations walk.
 //!
 //! *States.* An object is outside → linked → marked → unlinked, and stays so until its slot is used again.
 //! Its link leads nowhere else once it is marked. A bucket (its word) is unused → claimed, while one thread puts it
-//! into the list → in use, for ever: when it is in the list, by that thread or one that has come to it there. Until it is in use, everybody begins at one before it that is, so nobody
-//! waits for that thread. That is the nearest one, not the one it is split from: of these some have never been
-//! used either, nor have those that they are split from, and one search in five hundred would pass more than a
-//! hundred objects while the index grows.
+//! into the list → in use, for ever: when it is in the list, by that thread or one that has come to it there. Until
+//! it is in use, everybody begins at one before it that is, so nobody waits for that thread. That is the nearest
+//! one, not the one it is split from: of these some have never been used either, nor have those that they are split
+//! from, and one search in five hundred would pass more than a hundred objects while the index grows.
 //!
 //! *Paths.* Mostly the node before the place that is looked for is the bucket itself, and a link tells
 //! the order of the node it leads to: one load, and one compare-exchange to insert; a mark more to remove. No
@@ -51,13 +51,13 @@ use std::marker::PhantomData;
 /// Up to this level there are twice as many buckets as objects, beyond it as many.
 const ROOMY_LEVEL: u32 = 16;
 /// From this level on the buckets of an index do not stay in the nearest cache.
-const LARGE_LEVEL: u32 = 13;
+const LARGE_LEVEL: u32 = if cfg!(rtm_shuttle) { 1 } else { 13 };
 /// Buckets ahead of a walk that are asked for, and whose first object is.
 const AHEAD: u32 = 16;
 const OBJECTS_AHEAD: u32 = 8;
 
-/// Buckets that an insertion links, on the average, as long as there are unused ones. (In models those alone that
-/// somebody needs.)
+/// Buckets of a large index that an insertion links, on the average, as long as there are unused ones. (In models
+/// those alone that somebody needs.)
 const LINKED: u32 = if cfg!(rtm_loom) { 0 } else { 2 };
 
 /// The objects, known by the numbers of their slots.
@@ -107,7 +107,7 @@ struct Spot<'a> {
 
 #[inline(always)]
 fn load(word: &AtomicU64) -> Link {
-    // Acquire: partners are `insert`, `unlink` and `link_bucket`.
+    // Acquire: partners are `redirect`, `remove` and `link_bucket`.
     Link(word.load(relaxed_if(Mutant::LinkFoundRelaxed, Ordering::Acquire)))
 }
 
@@ -248,13 +248,11 @@ impl<C: Config> Index<C> {
             Link(node.link.fetch_add(MARKED, order))
         };
         self.count_out(sight);
-        if active(Mutant::LeftLinked) {
+        let is_first = spot.link == Link::to(Rank::of_object(sight.key), node.slot);
+        if is_first && spot.redirect(next).is_ok() || active(Mutant::LeftLinked) {
             return;
         }
-        let is_first = spot.link == Link::to(Rank::of_object(sight.key), node.slot);
-        if !is_first || spot.redirect(next).is_err() {
-            self.unlink_searching(nodes, local, sight);
-        }
+        self.unlink_searching(nodes, local, sight);
     }
 
     /// A search leaves nothing marked behind it.
@@ -417,7 +415,8 @@ impl<C: Config> Index<C> {
         if first >= end || LINKED == 0 {
             return;
         }
-        let next = end.min(first + (LINKED << Self::LINK_SAMPLE));
+        let some = LINKED.checked_shl(Self::LINK_SAMPLE).unwrap_or(end);
+        let next = end.min(first + some);
         let relaxed = Ordering::Relaxed;
         if self.linked.compare_exchange(first, next, relaxed, relaxed).is_err() {
             return;

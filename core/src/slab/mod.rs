@@ -33,8 +33,8 @@
 //!
 //! *Paths.* Lookup: one load of the word, compared whole. The plain copy: word, information, word
 //! again; a slot that changes in between reads as invalid, so there is no retry. Reserve: own free
-//! list → own chunk → own spare lists → another member's spare lists → a new chunk. Retire: push on
-//! the member's retired list; at `MAGAZINE` slots the list is sealed (`reclamation`).
+//! list → own chunk → own spare lists → those of records without an owner, and of members that have many → a new chunk
+//! → anybody's. Retire: push on the member's retired list; at `MAGAZINE` slots the list is sealed (`reclamation`).
 //!
 //! *ABA.* Compare-exchanges on a word carry the generation. Retired lists are pushed by their owner
 //! and emptied as a whole; spare lists are stacks that are emptied as a whole; free lists have one
@@ -71,7 +71,7 @@ use crate::index::{Node, Nodes};
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reclamation::Protects;
 use crate::sync::{
-    AtomicU32, AtomicU64, AtomicUsize, Ordering, Padded, UnsafeCell, announce, prefetch,
+    AtomicI64, AtomicU32, AtomicU64, Ordering, Padded, UnsafeCell, announce, prefetch,
 };
 use directory::Directory;
 use std::mem::MaybeUninit;
@@ -257,8 +257,8 @@ pub(crate) struct Slab<F: Fixed, T, C: Config> {
     secret: u64,
     /// Slots with no generation left. Apart from what look-ups read, like the next.
     spent: Padded<AtomicU64>,
-    /// Spare lists lying about, a hint that saves looking for one.
-    spares: Padded<AtomicUsize>,
+    /// The weight of all spare lists and ranges that others may take, a hint that saves looking for one.
+    spares: Padded<AtomicI64>,
     trimming: Trimming,
 }
 
@@ -274,7 +274,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
             cipher: Cipher::new(kind, secret),
             secret,
             spent: Padded(AtomicU64::new(0)),
-            spares: Padded(AtomicUsize::new(0)),
+            spares: Padded(AtomicI64::new(0)),
             trimming: Trimming::default(),
         })
     }

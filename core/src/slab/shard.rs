@@ -22,8 +22,10 @@ use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Ordering, bump};
 
 pub(super) const NIL: u32 = u32::MAX;
 /// Spare lists that a member does not take from another as long as there are slots never used: slots that pass
-/// between members bring words of several members onto one line.
+/// between members bring words of several members onto one line. (Ranges are taken: they are whole chunks.)
 const KEPT: i64 = if cfg!(rtm_loom) { 0 } else { 2 };
+/// Out of so many times that a member adds a chunk, it looks once for what members have left that are gone.
+const LOOK: u32 = 16;
 
 /// A member state with a place for this slab's lists.
 pub(crate) trait Sharded: Send + Sync + Sized + 'static {
@@ -41,9 +43,9 @@ pub(crate) struct Shard<S> {
     fresh_again: AtomicU32,
     /// Retired slots, ordinary and deferred.
     retired: [Retired; 2],
-    /// Free lists to spare, and ranges of slots whose memory was given back; and how many there are, a hint.
-    pub(super) spare: Stack<Batch<S>>,
-    pub(super) spare_len: AtomicI64,
+    /// Free lists to spare, and ranges of slots whose memory was given back; and their weight, a hint.
+    spare: Stack<Batch<S>>,
+    spare_weight: AtomicI64,
     /// Objects that ended while referenced, and those of them whose last reference went. Owner only.
     kept: AtomicU64,
     let_go: AtomicU64,
@@ -59,7 +61,7 @@ impl<S> Default for Shard<S> {
             fresh_again: AtomicU32::new(0),
             retired: [Retired::default(), Retired::default()],
             spare: Stack::default(),
-            spare_len: AtomicI64::new(0),
+            spare_weight: AtomicI64::new(0),
             kept: AtomicU64::new(0),
             let_go: AtomicU64::new(0),
         }
@@ -137,12 +139,12 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     #[cold]
     fn find_slots<S: Sharded>(&self, local: &Local<S>) -> Result<(), Full> {
         local.record().roomy.store(u64::MAX, Ordering::Relaxed);
-        if self.take_spare(local, KEPT) {
+        if self.take_spare(local, false) {
             return Ok(());
         }
         let (first, end) = match self.directory.add() {
             Ok(chunk) => chunk,
-            Err(_) if self.take_spare(local, 0) => return Ok(()),
+            Err(_) if self.take_spare(local, true) => return Ok(()),
             Err(full) => return Err(full),
         };
         let shard = local.record().state.shard();
@@ -157,38 +159,53 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         Freed::one(reserved.place).put(local.record().state.shard());
     }
 
-    /// Moves a spare free list to this member: its own, or one of a member that has none or more than `kept`.
-    fn take_spare<S: Sharded>(&self, local: &Local<S>, kept: i64) -> bool {
-        let own = local.record();
+    /// Moves spare slots to this member: its own, or those of a record without an owner, or of a member that has
+    /// more lists than are kept, or ranges; if `all`, of any.
+    fn take_spare<S: Sharded>(&self, local: &Local<S>, all: bool) -> bool {
+        let to = local.record().state.shard();
+        if self.take_spare_of(to, to, 0) {
+            return true;
+        }
         // Relaxed: a hint; missing a list costs a chunk, not correctness.
-        if self.spares.load(Ordering::Relaxed) == 0 {
+        let none = self.spares.load(Ordering::Relaxed) <= 0;
+        if none && !all && self.directory.chunks() % LOOK != LOOK - 1 {
             return false;
         }
-        let to = own.state.shard();
-        self.take_spare_of(to, to, 0)
-            || local.shared().records().any(|record| {
-                let kept = if record.owned.load(Ordering::Relaxed) { kept } else { 0 };
-                self.take_spare_of(record.state.shard(), to, kept)
-            })
+        local.shared().records().any(|record| {
+            let kept = if all || !record.owned.load(Ordering::Relaxed) { 0 } else { KEPT };
+            self.take_spare_of(record.state.shard(), to, kept)
+        })
     }
 
-    /// Moves all spare lists of a member but `kept` of them, if it has more; the first becomes its free list.
-    fn take_spare_of<S>(&self, from: &Shard<S>, to: &Shard<S>, kept: i64) -> bool {
-        if from.spare_len.load(Ordering::Relaxed) <= kept {
+    /// Moves all spare lists of a member but `kept` of them, and its ranges; the first becomes its free list.
+    fn take_spare_of<S>(&self, from: &Shard<S>, to: &Shard<S>, mut kept: i64) -> bool {
+        if from.spare_weight.load(Ordering::Relaxed) <= kept {
             return false;
         }
-        let mut chain = from.spare.take();
-        (0..kept).map_while(|_| chain.next()).for_each(|list| from.spare.push(list));
-        let Some(mut taken) = chain.next() else { return false };
-        self.spares.fetch_sub(1, Ordering::Relaxed);
-        from.spare_len.fetch_sub(1, Ordering::Relaxed);
+        let (mut first, mut rest) = (None, from.spare.take());
+        while first.is_none()
+            && let Some(list) = rest.next()
+        {
+            if kept > 0 && matches!(list.garbage, Garbage::Slots { .. }) {
+                kept -= 1;
+                from.spare.push(list);
+            } else {
+                first = Some(list);
+            }
+        }
+        let Some(mut taken) = first else { return false };
+        self.weigh(from, &taken, -1);
         if std::ptr::eq(from, to) {
-            to.spare.put_back(chain);
+            to.spare.put_back(rest);
         } else {
-            for list in chain {
-                from.spare_len.fetch_sub(1, Ordering::Relaxed);
-                to.spare_len.fetch_add(1, Ordering::Relaxed);
-                to.spare.push(list);
+            for list in rest {
+                if kept > 0 && matches!(list.garbage, Garbage::Slots { .. }) {
+                    kept -= 1;
+                    from.spare.push(list);
+                    continue;
+                }
+                self.weigh(from, &list, -1);
+                self.put_spare(to, list);
             }
         }
         match taken.garbage {
@@ -214,9 +231,38 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
 
     /// Puts a list or a range where others find it.
     pub(super) fn put_spare<S>(&self, shard: &Shard<S>, list: Box<Batch<S>>) {
-        self.spares.fetch_add(1, Ordering::Relaxed);
-        shard.spare_len.fetch_add(1, Ordering::Relaxed);
+        self.weigh(shard, &list, 1);
         shard.spare.push(list);
+    }
+
+    /// Notes that a member has a list or a range more, or less, and how much of what it has others may take.
+    fn weigh<S>(&self, shard: &Shard<S>, list: &Batch<S>, sign: i64) {
+        // A range makes up for those that are kept.
+        let weight = if matches!(list.garbage, Garbage::Range { .. }) { KEPT + 1 } else { 1 };
+        let before = shard.spare_weight.fetch_add(sign * weight, Ordering::Relaxed);
+        let over = |weight: i64| (weight - KEPT).max(0);
+        let change = over(before + sign * weight) - over(before);
+        if change != 0 {
+            self.spares.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the spare lists and ranges of a member for which `take` says so, and leaves the others.
+    pub(super) fn pick_spares<S>(
+        &self,
+        shard: &Shard<S>,
+        mut take: impl FnMut(&Batch<S>) -> bool,
+    ) -> Chain<Batch<S>> {
+        let mut picked = Chain::empty();
+        for list in shard.spare.take() {
+            if take(&list) {
+                self.weigh(shard, &list, -1);
+                picked.push(list);
+            } else {
+                shard.spare.push(list);
+            }
+        }
+        picked
     }
 
     /// Hands an unpublished slot over for reclamation. Needs no memory.

@@ -196,21 +196,14 @@ impl<'a, F: Fixed, T: Send + Sync, C: Config, S: Sharded> Sorting<'a, F, T, C, S
 
     /// Some of the spare lists that have not been gone through, and how many more there are.
     fn take_group(&self, record: &Record<S>) -> (Chain<Batch<S>>, usize) {
-        let (mut group, mut number, mut left) = (Chain::empty(), 0, 0);
-        for list in record.state.shard().spare.take() {
+        let mut all = 0;
+        let group = self.slab.pick_spares(record.state.shard(), |list| {
             let is_new =
                 matches!(list.garbage, Garbage::Slots { .. }) && !list.has_mark(self.stamp);
-            if is_new && number < GROUP {
-                self.slab.spares.fetch_sub(1, Ordering::Relaxed);
-                record.state.shard().spare_len.fetch_sub(1, Ordering::Relaxed);
-                group.push(list);
-                number += 1;
-            } else {
-                left += usize::from(is_new);
-                record.state.shard().spare.push(list);
-            }
-        }
-        (group, left)
+            all += usize::from(is_new);
+            is_new && all <= GROUP
+        });
+        (group, all.saturating_sub(GROUP))
     }
 
     /// Gives whole blocks back, and puts all other slots that were taken into lists.
