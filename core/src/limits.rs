@@ -185,7 +185,7 @@ impl Credits {
         self.take_charged(local, batch).then_some(true)
     }
 
-    #[cold]
+    #[inline(never)]
     fn take_charged<S: Stocked>(&self, local: &Local<S>, batch: i64) -> bool {
         self.search(local, batch) || self.recount(local) && take_up_to(&self.pool, 1) == 1
     }
@@ -224,7 +224,7 @@ impl Credits {
         self.give_charged(local, batch);
     }
 
-    #[cold]
+    #[inline(never)]
     fn give_charged<S: Stocked>(&self, local: &Local<S>, batch: i64) {
         if self.debt.load(Ordering::Relaxed) {
             self.pool.fetch_add(1, Ordering::Relaxed);

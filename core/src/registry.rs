@@ -357,8 +357,8 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
         let plain = EntityPlain::new(info, deferred, has_code, charged);
         self.slab.fill(&reserved, plain, payload);
         if let Some(sight) = sight
-            && let node = self.slab.node(reserved.place())
-            && let Err(Exists) = table.index.insert(&self.slab, local, sight, node)
+            && let Err(Exists) =
+                table.index.insert(&self.slab, local, sight, self.slab.node(reserved.place()))
         {
             let payload = self.slab.take_back(&reserved);
             if listens {
@@ -384,7 +384,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     }
 
     /// Gives a reserved slot its client code. On failure nothing is left of it.
-    #[cold]
+    #[inline(never)]
     fn attach(&self, table: &Table<C>, token: Token, code: ClientCode) -> Result<(), OutOfMemory> {
         let mut attached = Code::new(code.methods)?;
         let listens = code.events.is_some();
@@ -423,7 +423,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     }
 
     /// Tells of an entity that has been published, at the place that was reserved before.
-    #[cold]
+    #[inline(never)]
     fn tell_registered(
         &self,
         local: &Local<Member>,

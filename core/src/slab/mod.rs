@@ -50,19 +50,24 @@
 
 mod attachments;
 mod directory;
+mod drain;
 mod inspect;
+mod references;
 mod retired;
 mod shard;
 mod span;
+mod spare;
 mod trim;
 mod word;
 
 pub(crate) use attachments::Attachments;
 pub(crate) use directory::{Fixed, Full};
+pub(crate) use drain::Drain;
 pub(crate) use inspect::Tenant;
+pub(crate) use references::NoReference;
 #[cfg(rtm_loom)]
 pub(crate) use retired::Retired;
-pub(crate) use shard::{Drain, Shard, Sharded};
+pub(crate) use shard::{Shard, Sharded};
 pub(crate) use word::{MAX_REFERENCES, State};
 
 use crate::alloc::{OutOfMemory, Zero};
@@ -76,7 +81,7 @@ use crate::sync::{
 use directory::Directory;
 use std::mem::MaybeUninit;
 use trim::Trimming;
-use word::{HELD, Word};
+use word::Word;
 
 /// A slot beside its word.
 #[repr(C)]
@@ -224,23 +229,6 @@ pub(crate) struct Seen<'a, F: Fixed, T> {
     now: u64,
     pub(crate) token: Token,
     pub(crate) plain: F::Plain,
-}
-
-/// What a release did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Released {
-    /// The object is there for others, or live.
-    Kept,
-    /// It was the last reference of an object that had been unpublished; the slot is the caller's
-    /// to free if `free` says so.
-    Last { free: bool },
-}
-
-/// Why no reference was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoReference {
-    Invalid,
-    Limit,
 }
 
 /// # Invariants
@@ -457,97 +445,6 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         Some(now.references())
     }
 
-    /// Holds an object that the caller has unpublished and not yet retired.
-    pub(crate) fn hold(&self, token: Token) {
-        self.place(token).word.fetch_or(HELD, Ordering::Relaxed);
-    }
-
-    /// Ends a hold. Says whether the slot is the caller's to free.
-    fn end_hold(&self, token: Token) -> bool {
-        let word = self.place(token).word;
-        let mut now = Word(word.load(Ordering::Relaxed));
-        loop {
-            debug_assert!(now.generation() == token.generation() && now.is_held());
-            let last = now.references() == 0;
-            let (next, free) = match now.state() {
-                State::Ghost if last => (self.freed(token.slot(), now), true),
-                State::Dead if last && active(Mutant::LetGoFreesDead) => {
-                    (self.freed(token.slot(), now), true)
-                }
-                _ => (Word(now.0 & !HELD), false),
-            };
-            // AcqRel: as in `release`.
-            let order = relaxed_if(Mutant::LetGoRelaxed, Ordering::AcqRel);
-            match word.compare_exchange_weak(now.0, next.0, order, Ordering::Relaxed) {
-                Ok(_) => return free,
-                Err(seen) => now = Word(seen),
-            }
-        }
-    }
-
-    /// Adds a counted reference, unless there are `limit` of them. Says whether it is the first of an
-    /// object that has ended and is only held.
-    pub(crate) fn reference(&self, token: Token, limit: u32) -> Result<bool, NoReference> {
-        let (word, _) = self.directory.find(token.slot()).ok_or(NoReference::Invalid)?;
-        let mut now = Word(word.load(Ordering::Relaxed));
-        loop {
-            if !now.resolves(token) && !active(Mutant::ReferenceBlindly) {
-                return Err(NoReference::Invalid);
-            }
-            if now.references() >= limit.min(MAX_REFERENCES) {
-                return Err(NoReference::Limit);
-            }
-            // Acquire: partner is `publish`.
-            let order = relaxed_if(Mutant::ReferenceRelaxed, Ordering::Acquire);
-            match word.compare_exchange_weak(now.0, now.0 + 1, order, Ordering::Relaxed) {
-                Ok(_) => return Ok(now.state() != State::Live && now.references() == 0),
-                Err(seen) => now = Word(seen),
-            }
-        }
-    }
-
-    /// Gives a counted reference back; `None` if the object has none.
-    pub(crate) fn release(&self, token: Token) -> Option<Released> {
-        let (word, _) = self.directory.find(token.slot())?;
-        let mut now = Word(word.load(Ordering::Relaxed));
-        loop {
-            if now.generation() != token.generation() || now.references() == 0 {
-                return None;
-            }
-            let last = now.references() == 1;
-            let (next, released) = match now.state() {
-                State::Ghost if last && (!now.is_held() || active(Mutant::ReleaseFreesHeld)) => {
-                    (self.freed(token.slot(), now), Released::Last { free: true })
-                }
-                State::Dead if last && active(Mutant::ReleaseFreesDead) => {
-                    (self.freed(token.slot(), now), Released::Last { free: true })
-                }
-                State::Dead | State::Ghost if last => {
-                    (Word(now.0 - 1), Released::Last { free: false })
-                }
-                _ => (Word(now.0 - 1), Released::Kept),
-            };
-            // AcqRel: what the holder did with the object comes before the slot is used again, and
-            // whoever frees it has seen what all other holders did.
-            let order = relaxed_if(Mutant::ReleaseRelaxed, Ordering::AcqRel);
-            match word.compare_exchange_weak(now.0, next.0, order, Ordering::Relaxed) {
-                Ok(_) => return Some(released),
-                Err(seen) => now = Word(seen),
-            }
-        }
-    }
-
-    /// The counted references of an object, 0 if it does not resolve.
-    pub(crate) fn references(&self, token: Token) -> u32 {
-        match self.directory.find(token.slot()) {
-            Some((word, _)) => {
-                let now = Word(word.load(Ordering::Relaxed));
-                if now.resolves(token) { now.references() } else { 0 }
-            }
-            None => 0,
-        }
-    }
-
     /// The word of a slot whose object ends here: vacant in the next generation, or spent.
     fn freed(&self, slot: u32, now: Word) -> Word {
         if active(Mutant::KeepGeneration) {
@@ -568,6 +465,13 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         Place { number, word, slot }
     }
 
+    /// The slot for the index its object is in; the slab has links.
+    #[inline(always)]
+    pub(crate) fn node(&self, place: Place<'_, F, T>) -> Node<'_> {
+        // SAFETY: where there is a place, it was found.
+        Node { slot: place.number, link: unsafe { self.directory.link_of_found(place.number) } }
+    }
+
     /// Slots that are used up for ever.
     pub(crate) fn spent(&self) -> u64 {
         self.spent.load(Ordering::Relaxed)
@@ -579,15 +483,6 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         let each = Directory::<F, T, C>::chunk_bytes();
         let bytes = chunks as usize * each + self.attachments.bytes();
         (chunks, bytes)
-    }
-}
-
-impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
-    /// The slot for the index its object is in; the slab has links.
-    #[inline(always)]
-    pub(crate) fn node(&self, place: Place<'_, F, T>) -> Node<'_> {
-        // SAFETY: where there is a place, it was found.
-        Node { slot: place.number, link: unsafe { self.directory.link_of_found(place.number) } }
     }
 }
 
