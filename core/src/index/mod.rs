@@ -51,7 +51,7 @@ use std::marker::PhantomData;
 /// Up to this level there are twice as many buckets as objects, beyond it as many.
 const ROOMY_LEVEL: u32 = 16;
 /// From this level on the buckets of an index do not stay in the nearest cache.
-const LARGE_LEVEL: u32 = if cfg!(rtm_shuttle) { 1 } else { 13 };
+const LARGE_LEVEL: u32 = if cfg!(rtm_shuttle) { 3 } else { 13 };
 /// Buckets ahead of a walk that are asked for, and whose first object is.
 const AHEAD: u32 = 16;
 const OBJECTS_AHEAD: u32 = 8;
