@@ -81,10 +81,15 @@ fn what_one_thread_has_given_back_serves_others() {
     let registry = registry();
     let (count, mut chunks) = (50_000_u64, Vec::new());
     for _ in 0..4 {
+        let both_full = Barrier::new(2);
         std::thread::scope(|scope| {
             for first in [0, 1 << 32] {
-                let registry = &registry;
-                scope.spawn(move || empty(registry, &fill(registry, first..first + count)));
+                let (registry, both_full) = (&registry, &both_full);
+                scope.spawn(move || {
+                    let handles = fill(registry, first..first + count);
+                    both_full.wait();
+                    empty(registry, &handles);
+                });
             }
         });
         chunks.push(registry.statistics().chunks);
