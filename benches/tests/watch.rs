@@ -36,6 +36,8 @@ struct Run {
     child: Child,
     master: File,
     screen: vt100::Parser,
+    /// Begins and ends of frames that have been read, and what may become one.
+    marks: Vec<u8>,
     begin: Instant,
 }
 
@@ -60,7 +62,7 @@ impl Run {
         let mut screen = vt100::Parser::new(size(rows), size(columns), 0);
         // What was there before.
         screen.process(b"$ rtm-load\r\n");
-        Run { child, master: master.into(), screen, begin: Instant::now() }
+        Run { child, master: master.into(), screen, marks: Vec::new(), begin: Instant::now() }
     }
 
     /// Reads on; `false`: the program has closed its terminal.
@@ -78,9 +80,20 @@ impl Run {
             Ok(0) | Err(_) => false,
             Ok(length) => {
                 self.screen.process(&bytes[..length]);
+                self.marks.extend(&bytes[..length]);
                 true
             }
         }
+    }
+
+    /// Whether what is on the screen is a frame and not half of the next one too: a terminal hands out what
+    /// it has, and that may end anywhere. Forgets all but the last mark.
+    fn is_whole(&mut self) -> bool {
+        let mark = b"\x1b[?2026";
+        let last = self.marks.windows(mark.len() + 1).rposition(|bytes| bytes.starts_with(mark));
+        let Some(last) = last else { return false };
+        self.marks.drain(..last);
+        self.marks[mark.len()] == b'l'
     }
 
     fn text(&self) -> String {
@@ -130,8 +143,7 @@ fn figures_change_and_the_terminal_comes_back() {
     let (mut frames, mut last) = (0, String::new());
     while run.is_shown() {
         let text = run.text();
-        // Whole frames only: the last line has been drawn.
-        if text != last && text.contains("shard") && text.contains("violations: none") {
+        if text != last && run.is_whole() && text.contains("shard") {
             reclaimed.push(figure(&text, "reclaimed "));
             (frames, last) = (frames + 1, text);
         }

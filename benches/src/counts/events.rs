@@ -42,9 +42,9 @@ const SHARED: u64 = 64;
 const BATCH: usize = 32;
 /// Every so many pins crossbeam walks all members.
 const PINS: usize = 128;
-/// Retirements that are handed on together, and turns until the first of them have come back.
+/// Retirements that are handed on together, and turns until no member needs new slots any more.
 const MAGAZINE: usize = 256;
-const UNTIL_REUSED: usize = 384;
+const UNTIL_REUSED: usize = 896;
 
 pub(super) const OWN_SHARDS: &str = "register + deregister, no index";
 pub(super) const SELF_CHECK: &str = "info and a shared counter (self-check)";

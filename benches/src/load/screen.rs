@@ -14,7 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The other screen, no cursor, no wrapping at the edge.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
-const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+const LEAVE: &str = "\x1b[?2026l\x1b[?7h\x1b[?25h\x1b[?1049l";
+/// Around a frame: a terminal that knows synchronized output shows it whole, however it arrives.
+const BEGIN: &str = "\x1b[?2026h\x1b[H";
+const END: &str = "\x1b[K\x1b[J\x1b[?2026l";
 
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
@@ -68,14 +71,14 @@ impl Screen {
             self.history.pop_front();
         }
         let now = size();
-        let mut text = String::from("\x1b[H");
+        let mut text = String::from(BEGIN);
         if now != self.size {
             text.push_str("\x1b[2J");
             self.size = now;
         }
         let lines = self.lines(&frame);
         text.push_str(&lines.join("\x1b[K\r\n"));
-        text.push_str("\x1b[K\x1b[J");
+        text.push_str(END);
         if SHOWN.load(Ordering::SeqCst) {
             put(&text);
         }
