@@ -159,6 +159,7 @@ mod index;
 mod invoke;
 mod journal;
 mod limits;
+mod mapping;
 mod member;
 mod mutant;
 mod participant;

@@ -6,7 +6,8 @@
 //! its bits behind a 1, shifted right until the last 1 among them has gone.
 //!
 //! *Growth* adds a row with the buckets of one more level. Nothing is moved: a bucket that is not in the list
-//! yet is passed over in favour of one before it. Rows are never given back before the index.
+//! yet is passed over in favour of one before it. Rows are never given back before the index. Those of a huge page and
+//! more are mapped: every operation goes to another place of them.
 //!
 //! *Orderings.* A row is installed before the level is raised (release), and whoever computes a place has
 //! read the level, or a link that leads to it (acquire).
@@ -15,9 +16,10 @@
 use super::link::ORDER_BITS;
 use crate::alloc::{OutOfMemory, Zeroed};
 use crate::handle::SLOT_BITS;
+use crate::mapping::{self, HUGE_PAGE};
 use crate::mutant::{Mutant, relaxed_if};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 /// There are at most 2^27 buckets; less in models, as a bucket's order must show all its bits.
 pub(super) const MAX_LEVEL: u32 =
@@ -56,10 +58,34 @@ pub(super) fn least_key(place: u32) -> u64 {
     }
 }
 
+/// Whether a row of so many buckets is mapped.
+fn is_mapped(count: usize) -> bool {
+    !cfg!(rtm_loom) && count >= HUGE_PAGE / size_of::<AtomicU64>()
+}
+
+/// So many buckets, a power of two, all zero.
+fn new_row(count: usize) -> Result<*mut AtomicU64, OutOfMemory> {
+    if is_mapped(count) {
+        return Ok(mapping::map(count * size_of::<AtomicU64>())?.cast().as_ptr());
+    }
+    Ok(Zeroed::new(count)?.into_raw())
+}
+
+/// # Safety
+/// [`new_row`] made it of so many buckets, nobody uses it any more, and it is freed once.
+unsafe fn free_row(row: *mut AtomicU64, count: usize) {
+    if let Some(row) = NonNull::new(row).filter(|_| is_mapped(count)) {
+        // SAFETY: as the caller says; the length is that of `new_row`.
+        return unsafe { mapping::unmap(row.cast(), count * size_of::<AtomicU64>()) };
+    }
+    // SAFETY: as above.
+    drop(unsafe { Zeroed::from_raw(row, count) });
+}
+
 impl Buckets {
     /// 2^level buckets, all zero.
     pub(super) fn new(level: u32) -> Result<Self, OutOfMemory> {
-        let base = Zeroed::<AtomicU64>::new(1 << level)?.into_raw();
+        let base = new_row(1 << level)?;
         let row = |l: u32| match l {
             // SAFETY: the start of a row up to `level` is less than 2^level.
             l if l <= level => unsafe { base.add(row_start(l) as usize) },
@@ -125,12 +151,11 @@ impl Buckets {
         let place = &self.rows[next as usize];
         if place.load(Ordering::Relaxed).is_null() {
             let count = row_start(next) as usize;
-            let Ok(row) = Zeroed::new(count) else { return };
-            let row = row.into_raw();
+            let Ok(row) = new_row(count) else { return };
             let relaxed = Ordering::Relaxed;
             if place.compare_exchange(ptr::null_mut(), row, Ordering::Release, relaxed).is_err() {
-                // SAFETY: just let go of, and nobody has seen it.
-                drop(unsafe { Zeroed::from_raw(row, count) });
+                // SAFETY: just made, and nobody has seen it.
+                unsafe { free_row(row, count) };
             }
         }
         // Acquire: the row may be another thread's. Release: partner is `level`.
@@ -155,8 +180,8 @@ impl Drop for Buckets {
                 level => row_start(level) as usize,
             };
             if !row.is_null() {
-                // SAFETY: let go of in `new` or `grow` with this count, taken back once.
-                drop(unsafe { Zeroed::from_raw(row, count) });
+                // SAFETY: made in `new` or `grow` with this count, freed once.
+                unsafe { free_row(row, count) };
             }
         }
     }

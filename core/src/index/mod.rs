@@ -48,7 +48,7 @@ use buckets::{Buckets, MAX_LEVEL};
 use link::{CLAIMED, IN_USE, Link, MARKED, Rank, UNUSED};
 use std::marker::PhantomData;
 
-/// Up to this level there are twice as many buckets as objects, beyond it as many.
+/// Up to this level there are two buckets for an object, beyond it four for three.
 const ROOMY_LEVEL: u32 = 16;
 /// From this level on the buckets of an index do not stay in the nearest cache.
 const LARGE_LEVEL: u32 = if cfg!(rtm_shuttle) { 3 } else { 13 };
@@ -442,7 +442,7 @@ impl<C: Config> Index<C> {
     fn count_sampled(&self) {
         let counted = self.counted.fetch_add(1, Ordering::Relaxed) + 1;
         let level = self.buckets.level();
-        let room = if level < ROOMY_LEVEL { 1 << level >> 1 } else { 1 << level };
+        let room = if level < ROOMY_LEVEL { 1 << level >> 1 } else { 3 << level >> 2 };
         if counted << C::INDEX_SAMPLE > room {
             self.buckets.grow(level);
         }

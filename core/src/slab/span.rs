@@ -10,6 +10,7 @@
 //! *Progress.* Opening is a system call, which may be refused: then nothing has changed. So is giving back.
 
 use crate::alloc::{OutOfMemory, Zero};
+use crate::mapping::HUGE_PAGE;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -86,8 +87,6 @@ impl<E: Zero> Span<E> {
     }
 }
 
-const HUGE_PAGE: usize = 2 << 20;
-
 /// Asked seldom, so it need not be kept. Under loom any piece will do.
 fn page() -> usize {
     if cfg!(rtm_loom) {
@@ -111,42 +110,24 @@ pub(crate) fn decent() -> usize {
 }
 
 #[cfg(not(rtm_loom))]
-use mapping::Room;
+use mapped::Room;
 
 #[cfg(not(rtm_loom))]
-mod mapping {
+mod mapped {
     use super::{HUGE_PAGE, NonNull, OutOfMemory, Range, Zero, page};
-    use std::ptr;
+    use crate::mapping::{allow, reserve, unmap};
 
     /// A private mapping, inaccessible but for its open part.
     pub(super) struct Room<E> {
         base: NonNull<E>,
         bytes: usize,
-        /// What was mapped: `base` is the first address in it that is a multiple of a huge page.
-        mapping: NonNull<libc::c_void>,
-        length: usize,
     }
 
     impl<E: Zero> Room<E> {
         pub(super) fn new(capacity: usize) -> Result<Self, OutOfMemory> {
             let bytes = capacity.checked_mul(size_of::<E>()).ok_or(OutOfMemory)?;
             let bytes = bytes.checked_next_multiple_of(page()).ok_or(OutOfMemory)?;
-            let length = bytes.checked_add(HUGE_PAGE).ok_or(OutOfMemory)?;
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-            // SAFETY: a new mapping at an address of the kernel's choice.
-            let mapping =
-                unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0) };
-            if mapping == libc::MAP_FAILED {
-                return Err(OutOfMemory);
-            }
-            let mapping = NonNull::new(mapping).ok_or(OutOfMemory)?;
-            let skip = mapping.addr().get().next_multiple_of(HUGE_PAGE) - mapping.addr().get();
-            // SAFETY: `skip` is less than a huge page, by which the mapping is longer than `bytes`.
-            let base = unsafe { mapping.byte_add(skip) };
-            // A kernel without huge pages refuses, which is as good.
-            // SAFETY: within the mapping, which is ours.
-            unsafe { libc::madvise(base.as_ptr(), bytes, libc::MADV_HUGEPAGE) };
-            Ok(Room { base: base.cast(), bytes, mapping, length })
+            Ok(Room { base: reserve(bytes)?.cast(), bytes })
         }
 
         pub(super) fn open(&self, from: usize, end: usize) -> Result<(), OutOfMemory> {
@@ -157,12 +138,8 @@ mod mapping {
             let end = end.next_multiple_of(step).min(self.bytes);
             // SAFETY: `first` is within the mapping.
             let first_page = unsafe { self.base.byte_add(first) };
-            let access = libc::PROT_READ | libc::PROT_WRITE;
             // SAFETY: whole pages of our own mapping, which nobody has in use with less access.
-            match unsafe { libc::mprotect(first_page.as_ptr().cast(), end - first, access) } {
-                0 => Ok(()),
-                _ => Err(OutOfMemory),
-            }
+            unsafe { allow(first_page.cast(), end - first) }
         }
 
         /// Whether the system took these whole pages.
@@ -197,7 +174,7 @@ mod mapping {
     impl<E> Drop for Room<E> {
         fn drop(&mut self) {
             // SAFETY: our own mapping; `self` is going.
-            unsafe { libc::munmap(self.mapping.as_ptr(), self.length) };
+            unsafe { unmap(self.base.cast(), self.bytes) };
         }
     }
 }
