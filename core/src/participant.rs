@@ -24,6 +24,8 @@ use std::ops::Deref;
 
 /// Entities whose cache lines are asked for before the first of them is looked at.
 const BLOCK: usize = 32;
+/// Handles ahead of the one that is looked up whose lines are asked for.
+const AHEAD: usize = 16;
 
 /// A read section. See [`Registry::enter`]. Not `Send`: a section belongs to its thread.
 ///
@@ -66,8 +68,8 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
         self.get_each_by(handles.len(), |index| Some(handles[index]), &mut f);
     }
 
-    /// As [`get_each`](Guard::get_each), for handles that come from a function of their index; `None`
-    /// counts as an invalid handle.
+    /// As [`get_each`](Guard::get_each), for handles that come from a function of their index, which is called
+    /// twice for each: to prefetch, and to look up. `None` counts as an invalid handle.
     #[inline]
     pub fn get_each_by<'g>(
         &'g self,
@@ -76,20 +78,17 @@ impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
         mut f: impl FnMut(usize, Result<Entity<'g, T>, InvalidHandle>),
     ) {
         let slab = &self.registry.slab;
-        let mut block = [None; BLOCK];
-        for first in (0..count).step_by(BLOCK) {
-            let length = BLOCK.min(count - first);
-            for (offset, place) in block[..length].iter_mut().enumerate() {
-                let handle = handle(first + offset);
-                *place = handle.and_then(|handle| slab.locate(slab.seek(handle)));
+        let ask = |index| {
+            if let Some(handle) = handle(index) {
+                slab.ask_for(slab.seek(handle).number());
             }
-            for (offset, place) in block[..length].iter().enumerate() {
-                let found = place.and_then(|located| {
-                    let slot = slab.get_located(located, &self.section)?;
-                    Some(Entity { slot, handle: slab.handle(located.sought()) })
-                });
-                f(first + offset, found.ok_or(InvalidHandle));
+        };
+        (0..count.min(AHEAD)).for_each(ask);
+        for index in 0..count {
+            if count - index > AHEAD {
+                ask(index + AHEAD);
             }
+            f(index, handle(index).ok_or(InvalidHandle).and_then(|handle| self.get(handle)));
         }
     }
 
@@ -194,9 +193,10 @@ impl<'r, T: Send + Sync, C: Config> Found<'r, T, C> {
         enter: impl FnOnce() -> Guard<'r, T, C>,
     ) -> Result<Self, InvalidHandle> {
         let slab = &registry.slab;
-        let located = slab.locate(slab.seek(handle)).ok_or(InvalidHandle)?;
+        let sought = slab.seek(handle);
+        slab.ask_for(sought.number());
         let guard = enter();
-        let slot = slab.get_located(located, &guard.section).ok_or(InvalidHandle)?;
+        let slot = slab.get(sought, &guard.section).ok_or(InvalidHandle)?;
         let slot = std::ptr::from_ref(slot);
         Ok(Found { slot, handle, _guard: guard })
     }

@@ -14,7 +14,7 @@ use super::span::{Span, decent};
 use crate::alloc::OutOfMemory;
 use crate::handle::{Config, SLOT_BITS};
 use crate::mutant::{Mutant, active, relaxed_if};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded, prefetch};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -127,6 +127,13 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         let word = unsafe { self.words.get(slot as usize) };
         // SAFETY: as above.
         Some((word, unsafe { self.slots.get(slot as usize) }))
+    }
+
+    /// Asks for the lines of the slot with this number, if there is one.
+    #[inline(always)]
+    pub(crate) fn ask_for(&self, slot: u32) {
+        prefetch(self.words.base().wrapping_add(slot as usize));
+        prefetch(self.slots.base().wrapping_add(slot as usize));
     }
 
     /// The word beside this slot for the index its object is in.

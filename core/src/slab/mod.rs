@@ -75,9 +75,7 @@ use crate::handle::{Cipher, Config, Handle, Kind, Sought, Token, mix};
 use crate::index::{Node, Nodes};
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::reclamation::Protects;
-use crate::sync::{
-    AtomicI64, AtomicU32, AtomicU64, Ordering, Padded, UnsafeCell, announce, prefetch,
-};
+use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Ordering, Padded, UnsafeCell, announce};
 use directory::Directory;
 use std::mem::MaybeUninit;
 use trim::Trimming;
@@ -163,42 +161,10 @@ impl<'a, F, T> Place<'a, F, T> {
     }
 }
 
-/// Where an object is, if it is still there. See [`Slab::locate`].
-pub(crate) struct Located<'a, F, T> {
-    sought: Sought,
-    word: &'a AtomicU64,
-    slot: &'a Slot<F, T>,
-}
-
-impl<F, T> Clone for Located<'_, F, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<F, T> Copy for Located<'_, F, T> {}
-
-impl<F, T> Located<'_, F, T> {
-    #[inline(always)]
-    pub(crate) fn sought(&self) -> Sought {
-        self.sought
-    }
-}
-
 #[inline(always)]
 fn look(word: &AtomicU64) -> Word {
     // Acquire: partner is `publish`; information and payload are seen.
     Word(word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire)))
-}
-
-/// The slot, if its word says that this object is live.
-#[inline(always)]
-fn live<'g, F, T>(
-    sought: Sought,
-    word: &AtomicU64,
-    slot: &'g Slot<F, T>,
-) -> Option<&'g Slot<F, T>> {
-    look(word).is_live(sought).then_some(slot)
 }
 
 /// A vacant slot that its holder alone may fill. Dropping it leaks the slot until the slab goes.
@@ -278,12 +244,6 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         self.cipher.seal(token)
     }
 
-    /// The handle of which this was sought.
-    #[inline(always)]
-    pub(crate) fn handle(&self, sought: Sought) -> Handle {
-        self.cipher.handle(sought)
-    }
-
     #[inline(always)]
     pub(crate) fn seek(&self, handle: Handle) -> Sought {
         self.cipher.seek(handle)
@@ -302,7 +262,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         _guard: &'g impl Protects,
     ) -> Option<&'g Slot<F, T>> {
         let (word, slot) = self.directory.find(sought.number())?;
-        live(sought, word, slot)
+        look(word).is_live(sought).then_some(slot)
     }
 
     /// The place of an object that the caller knows to be there (I1).
@@ -311,22 +271,10 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         self.existing(token.slot())
     }
 
-    /// Finds the place of an object that a later [`get_located`](Slab::get_located) will look at, and
-    /// asks for its lines.
-    #[inline(always)]
-    pub(crate) fn locate(&self, sought: Sought) -> Option<Located<'_, F, T>> {
-        let (word, slot) = self.directory.find(sought.number())?;
-        prefetch(word);
-        prefetch(slot);
-        Some(Located { sought, word, slot })
-    }
-
-    /// Asks for the lines of a slot at which a later [`occupant`](Slab::occupant) will look.
+    /// Asks for the lines of a slot at which somebody will look soon, if there is such a slot.
     #[inline(always)]
     pub(crate) fn ask_for(&self, slot: u32) {
-        let place = self.existing(slot);
-        prefetch(place.word);
-        prefetch(place.slot);
+        self.directory.ask_for(slot);
     }
 
     /// The live object in this slot, if there is one. What it returns stays until the guard goes.
@@ -340,17 +288,6 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         let word = look(place.word);
         let token = Token::new(word.generation(), slot);
         word.is_live(token.sought()).then(|| (self.seal(token), place.slot))
-    }
-
-    /// As [`get`](Slab::get), for an object whose place is known.
-    #[inline(always)]
-    pub(crate) fn get_located<'g>(
-        &'g self,
-        located: Located<'g, F, T>,
-        _guard: &'g impl Protects,
-    ) -> Option<&'g Slot<F, T>> {
-        let Located { sought, word, slot } = located;
-        live(sought, word, slot)
     }
 
     /// A copy of the plain information and whether the object is live, without any guard.

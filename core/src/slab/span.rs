@@ -74,6 +74,12 @@ impl<E: Zero> Span<E> {
         self.room.allow_huge(page..page + HUGE_PAGE, true);
     }
 
+    /// Where the elements lie.
+    #[inline(always)]
+    pub(crate) fn base(&self) -> *const E {
+        self.room.base()
+    }
+
     /// The element at `index`.
     ///
     /// # Safety
@@ -162,6 +168,11 @@ mod mapped {
             unsafe { libc::madvise(first.as_ptr().cast(), bytes.len(), advice) };
         }
 
+        #[inline(always)]
+        pub(super) fn base(&self) -> *const E {
+            self.base.as_ptr()
+        }
+
         /// # Safety
         /// `index` is below what was opened.
         #[inline(always)]
@@ -217,6 +228,10 @@ impl<E: Zero> Room<E> {
     }
 
     fn allow_huge(&self, _: Range<usize>, _: bool) {}
+
+    fn base(&self) -> *const E {
+        self.elements.as_ptr()
+    }
 
     unsafe fn at(&self, index: usize) -> NonNull<E> {
         // SAFETY: written before the caller heard of it; loom checks.
