@@ -8,11 +8,11 @@
 //! "pair" is what the registering thread pays for one registration and one deregistration, in time of its
 //! own (`CLOCK_THREAD_CPUTIME_ID`), since the others need processors too. "parked": nobody runs the herald,
 //! so that the journal is overrun and writers let go of what old events held. "dispatcher": herald and
-//! a worker run in other threads.
+//! a worker run in other threads. "two threads": both register and deregister, parked; real time, of one pair of each.
 
 mod common;
 
-use common::{in_batches, info};
+use common::{in_batches, in_threads, info};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rtm_core::{
     ClientCode, Delivery, Dispatcher, DropBy, EntityInfo, EventQueue, Handle, Participant,
@@ -170,6 +170,21 @@ fn registering(criterion: &mut Criterion) {
         listen(&member, count, &dispatcher.queue());
         group.bench_function(BenchmarkId::new("dispatcher", count), |bencher| {
             bencher.iter_custom(|iterations| pairs(&member, iterations));
+        });
+    }
+    for count in [0, 100] {
+        let registry = registry();
+        let (member, queue) = (registry.join().unwrap(), EventQueue::new());
+        listen(&member, count, &queue);
+        let next = AtomicU64::new(0);
+        group.bench_function(BenchmarkId::new("parked, two threads", count), |bencher| {
+            bencher.iter_custom(|iterations| {
+                in_threads(2, iterations, |iterations| {
+                    let member = registry.join().unwrap();
+                    let id = next.fetch_add(1, Ordering::Relaxed);
+                    (0..iterations).for_each(|_| pair(&member, id));
+                })
+            });
         });
     }
     group.bench_function("channels/100", |bencher| {

@@ -5,14 +5,15 @@
 //! out and waits until their payloads (a heap block each) are dropped, per entity. "synchronize" waits for
 //! readers: alone, and beside a thread that enters and leaves all the time. "beside a stuck reader" is a
 //! registration and a deregistration while another member never leaves, so that nothing can be reclaimed.
+//! "two threads": each is a member of its own.
 
 mod common;
 
-use common::{BATCH, in_batches, info};
+use common::{BATCH, in_batches, in_threads, info};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rtm_core::{DropBy, Handle, Participant, Registry, Settings};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 type Payload = Box<u64>;
@@ -34,6 +35,14 @@ fn sections(criterion: &mut Criterion) {
     group.bench_function("participant, nested", |bencher| {
         let _outer = member.enter();
         bencher.iter(|| drop(member.enter()));
+    });
+    group.bench_function("participant, two threads", |bencher| {
+        bencher.iter_custom(|iterations| {
+            in_threads(2, iterations, |iterations| {
+                let member = registry.join().unwrap();
+                (0..iterations).for_each(|_| drop(member.enter()));
+            })
+        });
     });
     for idle in [64, 1024] {
         let others: Vec<_> = (0..idle).map(|_| registry.join().unwrap()).collect();
@@ -72,6 +81,16 @@ fn departures(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pair");
     group.bench_function("no reader", |bencher| {
         bencher.iter(|| member.deregister(register(&member, 1)).unwrap());
+    });
+    let next = AtomicU64::new(1 << 40);
+    group.bench_function("no reader, two threads", |bencher| {
+        bencher.iter_custom(|iterations| {
+            in_threads(2, iterations, |iterations| {
+                let member = registry.join().unwrap();
+                let id = next.fetch_add(1, Ordering::Relaxed);
+                (0..iterations).for_each(|_| member.deregister(register(&member, id)).unwrap());
+            })
+        });
     });
     group.bench_function("beside a stuck reader", |bencher| {
         bencher.iter_custom(|iterations| {

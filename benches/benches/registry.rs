@@ -7,11 +7,12 @@
 
 mod common;
 
-use common::{Payload, SIZES, in_threads, info, look_up, payload};
+use common::{Payload, SIZES, in_threads, info, look_up, payload, two_threads};
 use concurrent_slotmap::{SlotId, SlotMap};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use parking_lot::RwLock;
 use rtm_core::{DropBy, Handle, Participant, Registry, Settings};
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn pair(member: &Participant<'_, Payload>, id: u64) {
@@ -40,6 +41,9 @@ fn bench(criterion: &mut Criterion) {
         look_up(&mut group, "rtm", &handles, |chosen| {
             chosen.iter().map(|h| registry.info(*h).unwrap().id).sum()
         });
+        two_threads(&mut group, "rtm", &handles, |picks| {
+            black_box(picks.map(|h| registry.info(h).unwrap().id).fold(0, u64::wrapping_add));
+        });
         group.finish();
 
         let mut group = criterion.benchmark_group("info of stale");
@@ -55,6 +59,13 @@ fn bench(criterion: &mut Criterion) {
                 member.release(*handle).unwrap();
             }
             0
+        });
+        two_threads(&mut group, "rtm", &handles, |picks| {
+            let member = registry.join().unwrap();
+            for handle in picks {
+                registry.reference(handle).unwrap();
+                member.release(handle).unwrap();
+            }
         });
         group.finish();
 

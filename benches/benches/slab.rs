@@ -4,15 +4,15 @@
 //! A look-up reads a field of the entity it finds. "guard" enters and leaves for each look-up, "held" does
 //! not, "stale" is refused. "two readers": both threads look up, each through a seat of its own. "register"
 //! is the registration of a new entity in a table of so many, its departure not in the time; ours keeps a
-//! unique-id index, theirs none.
+//! unique-id index, theirs none. "pair without ids" is a registration and a deregistration, without an index.
 
 mod common;
 
-use common::{BATCH, Payload, SIZES, in_batches, in_threads, info, look_up, payload};
+use common::{BATCH, Payload, SIZES, in_batches, in_threads, info, look_up, payload, two_threads};
 use concurrent_slotmap::{SlotId, SlotMap};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use parking_lot::RwLock;
-use rtm_core::{DropBy, Handle, Registry, Settings};
+use rtm_core::{DropBy, Handle, HandlesOnly, Registry, Settings};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -95,24 +95,18 @@ fn bench(criterion: &mut Criterion) {
         group.finish();
 
         let mut group = criterion.benchmark_group("two readers");
-        // A stride that meets all places, none near the one before.
-        let order = |n: u64| (n as usize).wrapping_mul(617_033) % count;
-        group.bench_function(BenchmarkId::new("rtm participant", count), |bencher| {
-            bencher.iter_custom(|iterations| {
-                in_threads(2, iterations, |iterations| {
-                    let member = registry.join().unwrap();
-                    let one = |n| member.enter().get(handles[order(n)]).unwrap().0[1];
-                    black_box((0..iterations).map(one).fold(0, u64::wrapping_add));
-                })
-            });
+        two_threads(&mut group, "rtm participant", &handles, |picks| {
+            let member = registry.join().unwrap();
+            let one = |handle| member.enter().get(handle).unwrap().0[1];
+            black_box(picks.map(one).fold(0, u64::wrapping_add));
         });
-        group.bench_function(BenchmarkId::new("concurrent-slotmap", count), |bencher| {
-            bencher.iter_custom(|iterations| {
-                in_threads(2, iterations, |iterations| {
-                    let one = |n| slotmap.get(theirs[order(n)], &slotmap.pin()).unwrap().0[1];
-                    black_box((0..iterations).map(one).fold(0, u64::wrapping_add));
-                })
-            });
+        two_threads(&mut group, "concurrent-slotmap", &theirs, |picks| {
+            let one = |id| slotmap.get(id, &slotmap.pin()).unwrap().0[1];
+            black_box(picks.map(one).fold(0, u64::wrapping_add));
+        });
+        two_threads(&mut group, "sharded-slab", &places, |picks| {
+            let one = |place| sharded.get(place).unwrap().0[1];
+            black_box(picks.map(one).fold(0, u64::wrapping_add));
         });
         group.finish();
 
@@ -143,6 +137,44 @@ fn bench(criterion: &mut Criterion) {
                 })
             });
         });
+        group.finish();
+
+        let mut group = criterion.benchmark_group("pair without ids");
+        let bare = Registry::<Payload, HandlesOnly>::with_config(Settings::default()).unwrap();
+        let others = bare.join().unwrap();
+        for id in 0..count as u64 {
+            others.register_handle(info(id), payload(id), DropBy::Writers).unwrap();
+        }
+        for threads in [1, 2] {
+            group.bench_function(
+                BenchmarkId::new(format!("rtm, threads: {threads}"), count),
+                |bencher| {
+                    bencher.iter_custom(|iterations| {
+                        in_threads(threads, iterations, |iterations| {
+                            let member = bare.join().unwrap();
+                            for id in 0..iterations {
+                                let new =
+                                    member.register_handle(info(id), payload(id), DropBy::Writers);
+                                member.deregister(new.unwrap()).unwrap();
+                            }
+                        })
+                    });
+                },
+            );
+            group.bench_function(
+                BenchmarkId::new(format!("sharded-slab, threads: {threads}"), count),
+                |bencher| {
+                    bencher.iter_custom(|iterations| {
+                        in_threads(threads, iterations, |iterations| {
+                            for id in 0..iterations {
+                                let place = sharded.insert(payload(id)).unwrap();
+                                assert!(sharded.remove(place));
+                            }
+                        })
+                    });
+                },
+            );
+        }
         group.finish();
 
         let mut group = criterion.benchmark_group("enumerate");

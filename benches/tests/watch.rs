@@ -87,13 +87,13 @@ impl Run {
     }
 
     /// Whether what is on the screen is a frame and not half of the next one too: a terminal hands out what
-    /// it has, and that may end anywhere. Forgets all but the last mark.
+    /// it has, and that may end anywhere. Forgets all before the last frame's begin.
     fn is_whole(&mut self) -> bool {
-        let mark = b"\x1b[?2026";
-        let last = self.marks.windows(mark.len() + 1).rposition(|bytes| bytes.starts_with(mark));
-        let Some(last) = last else { return false };
-        self.marks.drain(..last);
-        self.marks[mark.len()] == b'l'
+        let last = |mark: &[u8]| self.marks.windows(mark.len()).rposition(|bytes| bytes == mark);
+        let (begin, end) = (last(b"\x1b[?2026h"), last(b"\x1b[?2026l"));
+        let Some(begin) = begin else { return false };
+        self.marks.drain(..begin);
+        end > Some(begin)
     }
 
     fn text(&self) -> String {

@@ -1,8 +1,8 @@
-//! Memory from the system itself: address space that costs nothing until it is used, in huge pages where the
-//! system has them.
+//! Memory from the system itself: address space that costs nothing until it is used, for which huge pages are asked.
 //!
-//! Reserving, allowing and unmapping are one system call or a few; the first two may be refused, and then nothing has
-//! changed.
+//! Mapping, and allowing what was reserved, may be refused; then nothing has changed but perhaps the access to some of
+//! the pages. At the limit of a process's mappings unmapping may be refused, too: then address space is lost, and nothing
+//! else.
 
 use crate::alloc::OutOfMemory;
 use std::ptr::{self, NonNull};
@@ -10,12 +10,23 @@ use std::ptr::{self, NonNull};
 /// Bytes of a huge page.
 pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
-/// Maps so many bytes, whole pages, from a huge page's first address on. Inaccessible at first.
+const ACCESS: libc::c_int = libc::PROT_READ | libc::PROT_WRITE;
+
+/// Reserves address space for so many bytes, whole pages, from a huge page's first address on.
 pub(crate) fn reserve(bytes: usize) -> Result<NonNull<u8>, OutOfMemory> {
+    map_with(bytes, libc::PROT_NONE)
+}
+
+/// The same, accessible, all zero.
+pub(crate) fn map(bytes: usize) -> Result<NonNull<u8>, OutOfMemory> {
+    map_with(bytes, ACCESS)
+}
+
+fn map_with(bytes: usize, access: libc::c_int) -> Result<NonNull<u8>, OutOfMemory> {
     let length = bytes.checked_add(HUGE_PAGE).ok_or(OutOfMemory)?;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let mapping = unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0) };
+    let mapping = unsafe { libc::mmap(ptr::null_mut(), length, access, flags, -1, 0) };
     if mapping == libc::MAP_FAILED {
         return Err(OutOfMemory);
     }
@@ -42,27 +53,15 @@ pub(crate) fn reserve(bytes: usize) -> Result<NonNull<u8>, OutOfMemory> {
 /// # Safety
 /// It is ours, and nobody uses it with less access.
 pub(crate) unsafe fn allow(first: NonNull<u8>, length: usize) -> Result<(), OutOfMemory> {
-    let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: as the caller says.
-    match unsafe { libc::mprotect(first.as_ptr().cast(), length, access) } {
+    match unsafe { libc::mprotect(first.as_ptr().cast(), length, ACCESS) } {
         0 => Ok(()),
         _ => Err(OutOfMemory),
     }
 }
 
-/// Zeroed memory in huge pages, where the system has them; of so many bytes, a multiple of [`HUGE_PAGE`].
-pub(crate) fn map(bytes: usize) -> Result<NonNull<u8>, OutOfMemory> {
-    let base = reserve(bytes)?;
-    // SAFETY: our own, and nobody has heard of it.
-    unsafe { allow(base, bytes) }.inspect_err(|OutOfMemory| {
-        // SAFETY: mapped above.
-        unsafe { unmap(base, bytes) };
-    })?;
-    Ok(base)
-}
-
 /// # Safety
-/// [`map`] made it of so many bytes, and nobody uses it any more.
+/// It was reserved or mapped with so many bytes, and nobody uses it any more.
 pub(crate) unsafe fn unmap(base: NonNull<u8>, bytes: usize) {
     // SAFETY: as the caller says.
     unsafe { libc::munmap(base.as_ptr().cast(), bytes) };

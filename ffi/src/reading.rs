@@ -80,7 +80,7 @@ pub unsafe extern "C" fn RtmxGetContext(
 /// @param NumEntities    in: number of handles, may be 0.
 /// @param EntityHandles  in: the handles; may be NULL if there are none.
 /// @param Contexts       out: a context for each handle, NULL where the handle is bad; may be NULL if
-///   there are none.
+///   there are none. May be the array of the handles itself; else the two must not overlap.
 /// @param NumFound       out: how many handles were good; or NULL.
 ///
 /// @return NO_ERROR all were good; ERROR_INVALID_HANDLE at least one was bad (the others are looked

@@ -82,6 +82,47 @@ pub(crate) fn in_threads(threads: u32, iterations: u64, f: impl Fn(u64) + Sync) 
     })
 }
 
+/// So many of the handles, each far from the one before.
+pub(crate) struct Picks<'h, H> {
+    handles: &'h [H],
+    next: usize,
+    left: u64,
+}
+
+impl<H: Copy> Iterator for Picks<'_, H> {
+    type Item = H;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<H> {
+        self.left = self.left.checked_sub(1)?;
+        let handle = self.handles[self.next];
+        // Less than all of them, and prime, so that it meets each.
+        self.next += 617;
+        if self.next >= self.handles.len() {
+            self.next -= self.handles.len();
+        }
+        Some(handle)
+    }
+}
+
+/// Times `f` over picks of `handles` in two threads at once.
+pub(crate) fn two_threads<H: Copy + Sync>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    handles: &[H],
+    f: impl Fn(Picks<'_, H>) + Sync,
+) {
+    group.throughput(Throughput::Elements(1));
+    group.bench_function(
+        BenchmarkId::new(format!("{name}, two threads"), handles.len()),
+        |bencher| {
+            bencher.iter_custom(|iterations| {
+                in_threads(2, iterations, |left| f(Picks { handles, next: 0, left }))
+            });
+        },
+    );
+}
+
 pub(crate) fn config() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))

@@ -9,7 +9,7 @@ use crate::counts::committed::{self, Entry, Key, What};
 use std::fmt;
 
 /// Operations of ours alone.
-pub(super) const OURS: [&str; 11] = [
+pub(super) const OURS: [&str; 10] = [
     "info",
     "batch",
     "stale, info",
@@ -20,7 +20,6 @@ pub(super) const OURS: [&str; 11] = [
     "tail, info p50",
     "tail, info p99",
     "tail, info p99.9",
-    "fill",
 ];
 
 /// A figure that must not be above a limit.

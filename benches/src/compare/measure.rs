@@ -4,7 +4,8 @@
 //! A row is the name of an operation and a figure: ns per operation, or bytes per entity.
 //!
 //! All keys are used in random order. Before anything is timed the table is *aged*: all entities have gone
-//! in random order and come again; the keys of before are the stale ones. "pair" is a departure and a
+//! in random order and come again; the keys of before are the stale ones. An enumeration is timed before that (*fresh*),
+//! behind it, and while one in a hundred is left (*sparse*), per entity that it shows. "pair" is a departure and a
 //! registration: "hot" of ever new ids, "random" of an id that is looked up first, in the time measured.
 
 use super::table::{Seat, Table};
@@ -243,7 +244,16 @@ pub(crate) fn measure<T: Table>(count: usize, effort: Effort) {
     let mut keys = stale.clone();
     if traits.churns {
         random.shuffle(&mut stale);
-        stale.iter().for_each(|key| assert!(seat.remove(*key)));
+        // One in a hundred stays for a moment.
+        let (few, most) = stale.split_at(count.div_ceil(100));
+        most.iter().for_each(|key| assert!(seat.remove(*key)));
+        seat.settle();
+        if traits.enumerates && !effort.quick {
+            let sum = few.iter().filter_map(|key| seat.get(*key)).sum();
+            let left = (few.len() as u64, sum);
+            time(effort, "enumerate, sparse", few.len(), || assert_eq!(seat.count(), left));
+        }
+        few.iter().for_each(|key| assert!(seat.remove(*key)));
         seat.settle();
         keys = (0..count as u64).map(|id| seat.insert(id)).collect();
         random.shuffle(&mut stale);

@@ -38,8 +38,8 @@ rtm-compare: measure the rtm registry beside its peers, and say which gates are 
 usage: rtm-compare [OPTIONS]
 
   --quick        fewer and shorter rounds, fewer tables beside threads, no cross-language LTO:
-                 about two minutes with c-peers on two busy cores
-  --launches N   of each table and size (default 11 of 1,000 entities, 2 of 1,000,000; quick: 7, 1)
+                 a minute with c-peers on two cores (the full run: half an hour)
+  --launches N   of each table and size (default 11 of 1,000 entities, 2 of 1,000,000; quick: 6, 1)
   --small        only tables of 1,000 entities
   --json FILE    write figures, bounds and gates there
   --report FILE  a page (HTML) of all figures with charts
@@ -50,7 +50,7 @@ Times are ns per operation, memory is bytes per entity.
 
 All tables have short turns in each of several rounds, each round in another order. A launch, in
 which all tables are filled and aged anew, has one round with 1,000 entities, and with 1,000,000
-seven, with --quick five (all tables are in memory then: 4 GB with c-peers). A round's figure is
+seven, with --quick four (all tables are in memory then: 4 GB with c-peers). A round's figure is
 the median of its three repetitions; a figure is the median over rounds. In brackets its spread:
 the distance between the quartiles of the rounds, as a share of the figure (between the least
 and the most, if there are fewer than five; of one round, or of what is measured once, those of
@@ -179,7 +179,7 @@ pub fn run(options: &Options) -> i32 {
     }
 }
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 15] = [
     "look up",
     "look up, dependent",
     "look up, held",
@@ -190,7 +190,10 @@ const COLUMNS: [&str; 12] = [
     "two churners",
     "pair, hot",
     "pair, random",
+    "fill",
+    "enumerate, fresh",
     "enumerate, aged",
+    "enumerate, sparse",
     "bytes",
 ];
 

@@ -48,7 +48,7 @@ use buckets::{Buckets, MAX_LEVEL};
 use link::{CLAIMED, IN_USE, Link, MARKED, Rank, UNUSED};
 use std::marker::PhantomData;
 
-/// Up to this level there are two buckets for an object, beyond it four for three.
+/// Below this level there are two buckets for an object, from it on four for three.
 const ROOMY_LEVEL: u32 = 16;
 /// From this level on the buckets of an index do not stay in the nearest cache.
 const LARGE_LEVEL: u32 = if cfg!(rtm_shuttle) { 3 } else { 13 };

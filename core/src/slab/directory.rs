@@ -129,7 +129,7 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         Some((word, unsafe { self.slots.get(slot as usize) }))
     }
 
-    /// Asks for the lines of the slot with this number, if there is one.
+    /// Asks for the lines of the slot with this number. If there is none, nothing happens.
     #[inline(always)]
     pub(crate) fn ask_for(&self, slot: u32) {
         prefetch(self.words.base().wrapping_add(slot as usize));

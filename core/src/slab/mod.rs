@@ -271,7 +271,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         self.existing(token.slot())
     }
 
-    /// Asks for the lines of a slot at which somebody will look soon, if there is such a slot.
+    /// Asks for the lines of a slot at which somebody will look soon. If there is none, nothing happens.
     #[inline(always)]
     pub(crate) fn ask_for(&self, slot: u32) {
         self.directory.ask_for(slot);

@@ -156,7 +156,7 @@ static void looking_up_many(void)
 {
     enum { N = 1000 };
     static RTM_ENTITY_HANDLE all[N];
-    static void *found_at[N + 1];
+    static void *found_at[N + 1], *in_place[N];
     UINT found, expected = 0, count = N;
     RTM_ENTITY_HANDLE self;
     int i;
@@ -172,6 +172,9 @@ static void looking_up_many(void)
         CHECK(found_at[i] == &all[i]);
     EQ((uintptr_t)found_at[N], 0xEEEEEEEEEEEEEEEEu);
     OK(get_many(N, all, found_at, NULL));
+    memcpy(in_place, all, sizeof all);
+    OK(get_many(N, in_place, in_place, NULL));
+    EQ(memcmp(in_place, found_at, sizeof in_place), 0);
     found = 77;
     OK(get_many(0, NULL, NULL, &found));
     EQ(found, 0);
