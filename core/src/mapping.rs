@@ -13,6 +13,7 @@ pub(crate) const HUGE_PAGE: usize = 2 << 20;
 const ACCESS: libc::c_int = libc::PROT_READ | libc::PROT_WRITE;
 
 /// Reserves address space for so many bytes, whole pages, from a huge page's first address on.
+#[cfg(not(rtm_loom))]
 pub(crate) fn reserve(bytes: usize) -> Result<NonNull<u8>, OutOfMemory> {
     map_with(bytes, libc::PROT_NONE)
 }
@@ -52,6 +53,7 @@ fn map_with(bytes: usize, access: libc::c_int) -> Result<NonNull<u8>, OutOfMemor
 ///
 /// # Safety
 /// It is ours, and nobody uses it with less access.
+#[cfg(not(rtm_loom))]
 pub(crate) unsafe fn allow(first: NonNull<u8>, length: usize) -> Result<(), OutOfMemory> {
     // SAFETY: as the caller says.
     match unsafe { libc::mprotect(first.as_ptr().cast(), length, ACCESS) } {
