@@ -36,7 +36,7 @@ struct Run {
     child: Child,
     master: File,
     screen: vt100::Parser,
-    /// Begins and ends of frames that have been read, and what may become one.
+    /// What has been read since the last frame began.
     marks: Vec<u8>,
     begin: Instant,
 }

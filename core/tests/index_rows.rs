@@ -9,8 +9,8 @@ use rtm_core::{DropBy, Handle, Registry, Settings};
 use std::sync::Barrier;
 
 const THREADS: u64 = 2;
-/// Of each thread.
-const IDS: u64 = 400_000;
+/// Of each thread. All together are far from where the index grows, at 393,216 and 786,432: it counts a sample.
+const IDS: u64 = 300_000;
 const MIB: u64 = 1 << 20;
 
 /// Bytes of address space that the process has.
@@ -68,7 +68,7 @@ fn fill(room: u64) -> [u64; 2] {
 fn large_indexes_grow_or_do_without() {
     let room = u64::MAX / 2;
     let [grown, more] = fill(room);
-    assert!(grown >= 8 * MIB && more == grown, "{grown} bytes, then {more}");
+    assert!(grown == 8 * MIB && more == grown, "{grown} bytes, then {more}");
     let before = address_space();
     for _ in 0..3 {
         let [without, with] = fill(3 * MIB);
@@ -77,7 +77,7 @@ fn large_indexes_grow_or_do_without() {
             "{without} bytes without room, {with} with it"
         );
     }
-    // Each time 14 MiB were mapped.
+    // Each time rows of 6 MiB were mapped.
     let after = address_space();
-    assert!(after < before + 14 * MIB, "{after} bytes of address space, {before} before");
+    assert!(after < before + 12 * MIB, "{after} bytes of address space, {before} before");
 }

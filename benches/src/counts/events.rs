@@ -44,7 +44,7 @@ const BATCH: usize = 32;
 const PINS: usize = 128;
 /// Retirements that are handed on together, and turns until no member needs new slots any more.
 const MAGAZINE: usize = 256;
-const UNTIL_REUSED: usize = 896;
+const UNTIL_STEADY: usize = 896;
 
 pub(super) const OWN_SHARDS: &str = "register + deregister, no index";
 pub(super) const SELF_CHECK: &str = "info and a shared counter (self-check)";
@@ -68,7 +68,7 @@ const fn of(name: &'static str, period: usize, work: Work) -> Simulated {
 }
 
 const fn churn(name: &'static str, indexed: bool) -> Simulated {
-    Simulated { warm: UNTIL_REUSED, ..of(name, MAGAZINE, Work::Churn { indexed }) }
+    Simulated { warm: UNTIL_STEADY, ..of(name, MAGAZINE, Work::Churn { indexed }) }
 }
 
 impl Simulated {

@@ -7,7 +7,7 @@
 //!
 //! *Growth* adds a row with the buckets of one more level. Nothing is moved: a bucket that is not in the list
 //! yet is passed over in favour of one before it. Rows are never given back before the index. Those of a huge page and
-//! more are mapped: every operation goes to another place of them.
+//! more are mapped by themselves, in huge pages if the system has them, as operations go to places all over them.
 //!
 //! *Orderings.* A row is installed before the level is raised (release), and whoever computes a place has
 //! read the level, or a link that leads to it (acquire).
