@@ -1,10 +1,10 @@
 //! Handles: 64 opaque bits that name an object for ever, and the layout behind them.
 //!
 //! ```text
-//!  63   60 59                         32 31                            0
-//! +-------+-----------------------------+-------------------------------+
-//! | kind  |        slot ^ key           |       generation ^ key        |
-//! +-------+-----------------------------+-------------------------------+
+//!  63                            32 31  28 27                         0
+//! +--------------------------------+------+----------------------------+
+//! |        generation ^ key        | kind |         slot ^ key         |
+//! +--------------------------------+------+----------------------------+
 //! ```
 //!
 //! - *kind* (never 0, so that no handle is 0) is in the clear: a handle of the wrong kind is always
@@ -78,14 +78,14 @@ impl Config for HandlesOnly {
 }
 
 pub(crate) const SLOT_BITS: u32 = 28;
-pub(crate) const GENERATION_WIDTH: u32 = 32;
-const SLOT_SHIFT: u32 = GENERATION_WIDTH;
-pub(crate) const KIND_SHIFT: u32 = SLOT_SHIFT + SLOT_BITS;
-pub(crate) const KIND_BITS: u32 = 4;
-const _: () = assert!(KIND_SHIFT + KIND_BITS == u64::BITS);
+pub(crate) const KIND_SHIFT: u32 = SLOT_BITS;
+const KIND_BITS: u32 = 4;
+pub(crate) const KIND_MASK: u8 = (1 << KIND_BITS) - 1;
+pub(crate) const GENERATION_SHIFT: u32 = KIND_SHIFT + KIND_BITS;
+const _: () = assert!(GENERATION_SHIFT + u32::BITS == u64::BITS);
 
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
-const TOKEN_MASK: u64 = (1 << KIND_SHIFT) - 1;
+const TOKEN_MASK: u64 = !((KIND_MASK as u64) << KIND_SHIFT);
 
 /// The name of one object for ever: of this object and of no other, before or after it.
 ///
@@ -131,21 +131,31 @@ pub(crate) enum Kind {
     Other = 2,
 }
 
-/// Generation and slot of an object, the part of a handle below its kind, without the key.
+/// A handle less its key, whose kind nobody has looked at yet.
+///
+/// Where the handle has its kind stands 1000 if that is right, what the word of a live object has in the same
+/// place. So one comparison of the [number](Sought::number) with that of the last slot finds kind and slot
+/// right, and after it one comparison with the word generation and state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token(u64);
+pub(crate) struct Sought(u64);
 
-impl Token {
+impl Sought {
+    /// In the place of a kind that is right.
+    pub(crate) const RIGHT: u64 = 0b1000 << KIND_SHIFT;
+    /// The [number](Sought::number) of slot 0: the least, as a signed one.
+    pub(crate) const FIRST: u32 = Self::RIGHT as u32;
+
+    /// The slot's number, from [`FIRST`](Sought::FIRST) on, if the kind is right; else one that as a *signed* number is
+    /// above all that slots have.
     #[inline(always)]
-    pub(crate) fn new(generation: u32, slot: u32) -> Token {
-        debug_assert!(u64::from(slot) <= SLOT_MASK);
-        Token(u64::from(slot) << SLOT_SHIFT | u64::from(generation))
+    pub(crate) fn number(self) -> u32 {
+        self.0 as u32
     }
 
-    /// From the 60 bits that [`bits`](Token::bits) gave.
+    /// The number of this slot.
     #[inline(always)]
-    pub(crate) fn from_bits(bits: u64) -> Token {
-        Token(bits & TOKEN_MASK)
+    pub(crate) fn number_of(slot: u32) -> u32 {
+        Self::FIRST + slot
     }
 
     #[inline(always)]
@@ -153,56 +163,71 @@ impl Token {
         self.0
     }
 
+    /// The token, if the kind is right.
+    #[inline(always)]
+    pub(crate) fn token(self) -> Option<Token> {
+        (self.0 & !TOKEN_MASK == Self::RIGHT).then_some(Token(self))
+    }
+
+    /// The token of which the caller has seen that the kind is right.
+    #[inline(always)]
+    pub(crate) fn known(self) -> Token {
+        debug_assert!(self.token().is_some());
+        Token(self)
+    }
+}
+
+/// Generation and slot of an object: what is sought with a handle of the right kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token(Sought);
+
+impl Token {
+    #[inline(always)]
+    pub(crate) fn new(generation: u32, slot: u32) -> Token {
+        debug_assert!(u64::from(slot) <= SLOT_MASK);
+        let number = Sought::number_of(slot);
+        Token(Sought(u64::from(generation) << GENERATION_SHIFT | u64::from(number)))
+    }
+
+    /// From what [`bits`](Token::bits) gave, whatever stands in the place of the kind.
+    #[inline(always)]
+    pub(crate) fn from_bits(bits: u64) -> Token {
+        Token(Sought(bits & TOKEN_MASK | Sought::RIGHT))
+    }
+
+    /// The bits, 0 in the place of the kind.
+    #[inline(always)]
+    pub(crate) fn bits(self) -> u64 {
+        self.0.0 ^ Sought::RIGHT
+    }
+
     #[inline(always)]
     pub(crate) fn sought(self) -> Sought {
-        Sought(self.0)
+        self.0
     }
 
     #[inline(always)]
     pub(crate) fn generation(self) -> u32 {
-        self.0 as u32
+        (self.0.0 >> GENERATION_SHIFT) as u32
     }
 
     #[inline(always)]
     pub(crate) fn slot(self) -> u32 {
-        (self.0 >> SLOT_SHIFT) as u32
-    }
-}
-
-/// A handle less its key and the slab's kind, which nobody has looked at yet: if they are right it is a
-/// [`Token`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sought(u64);
-
-impl Sought {
-    /// The slot's number if the kind is right, else a number that no slot has: the kind stands above it.
-    #[inline(always)]
-    pub(crate) fn number(self) -> u32 {
-        (self.0 >> SLOT_SHIFT) as u32
-    }
-
-    #[inline(always)]
-    pub(crate) fn generation(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// The token, if the kind is right.
-    #[inline(always)]
-    pub(crate) fn token(self) -> Option<Token> {
-        (self.0 & !TOKEN_MASK == 0).then_some(Token(self.0))
+        (self.0.0 & SLOT_MASK) as u32
     }
 }
 
 /// Turns tokens into handles and back, for one slab.
 #[derive(Clone, Copy)]
 pub(crate) struct Cipher {
-    /// The kind in its place, and the key.
+    /// What turns the kind into a right one, and the key.
     mask: u64,
 }
 
 impl Cipher {
     pub(crate) fn new(kind: Kind, secret: u64) -> Cipher {
-        Cipher { mask: (kind as u64) << KIND_SHIFT | mix(secret) & TOKEN_MASK }
+        let kind = (kind as u64) << KIND_SHIFT;
+        Cipher { mask: (kind ^ Sought::RIGHT) | mix(secret) & TOKEN_MASK }
     }
 
     #[inline(always)]
@@ -267,11 +292,14 @@ mod tests {
                     assert_eq!(Handle::from_bits(handle.to_bits()), Some(handle));
                     assert_eq!(Cipher::new(Kind::Other, secret).open(handle), None);
                     assert_eq!(cipher.seek(handle), token.sought());
+                    assert_eq!(token.sought().number(), Sought::FIRST + slot);
+                    assert_eq!(token.sought().known(), token);
                     for kind in 1..16 {
                         let wrong = Handle::from_bits(handle.to_bits() ^ kind << KIND_SHIFT);
                         let sought = cipher.seek(wrong.unwrap_or(handle));
                         assert!(wrong.is_none() || sought.token().is_none());
-                        assert!(wrong.is_none() || sought.number() >= 1 << SLOT_BITS);
+                        let above = (Sought::FIRST + (1 << SLOT_BITS)) as i32;
+                        assert!(wrong.is_none() || sought.number() as i32 >= above);
                     }
                 }
             }

@@ -154,6 +154,7 @@ mod entity;
 mod error;
 mod events;
 mod figures;
+mod guard;
 mod handle;
 mod index;
 mod invoke;
@@ -191,10 +192,11 @@ pub use error::{
     RegisterError, WaitError,
 };
 pub use events::{EventQueue, NoQueue, Told};
+pub use guard::{Entity, Found, Guard};
 pub use handle::{Config, Handle, HandlesOnly, Standard};
 pub use invoke::Invocation;
 pub use limits::Limits;
-pub use participant::{Departed, Entity, Flushing, Found, Guard, Participant, Registration};
+pub use participant::{Departed, Flushing, Participant, Registration};
 pub use registry::{DropBy, Registry, Settings};
 pub use statistics::{Figure, FigureKind, Format, MemberFigures, Statistics};
 pub use table::Profile;

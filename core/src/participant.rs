@@ -1,232 +1,26 @@
-//! What a user holds: guards, registrations, memberships, and payloads that are to be dropped.
+//! What a user holds beside guards: registrations, memberships, and payloads that are to be dropped.
 
 use crate::alloc::OutOfMemory;
 use crate::code::ClientCode;
 use crate::courier;
-use crate::entity::{EntityFixed, EntityInfo, TableKey};
+use crate::entity::{EntityFixed, EntityInfo};
 use crate::error::{
     BlockError, DeregisterError, InvalidHandle, InvokeError, ReferenceError, RegisterError,
     WaitError,
 };
+use crate::guard::{Found, Guard};
 use crate::handle::{Config, Handle, Standard};
 use crate::invoke::Invocation;
 use crate::limits::Limits;
 use crate::member::Member;
 use crate::reclamation::{Batch, Flush, Local, Section};
 use crate::registry::{DropBy, Registry};
-use crate::slab::{Drain, Slot};
+use crate::slab::Drain;
 use crate::stack::Chain;
 use crate::statistics::Statistics;
 use crate::sync::Backoff;
 use std::fmt;
 use std::mem::ManuallyDrop;
-use std::ops::Deref;
-
-/// Entities whose cache lines are asked for before the first of them is looked at.
-const BLOCK: usize = 32;
-/// Handles ahead of the one that is looked up whose lines are asked for.
-const AHEAD: usize = 16;
-
-/// A read section. See [`Registry::enter`]. Not `Send`: a section belongs to its thread.
-///
-/// ```compile_fail,E0277
-/// fn send<T: Send>(_: T) {}
-/// let registry = rtm_core::Registry::<()>::new(Default::default()).unwrap();
-/// send(registry.enter());
-/// ```
-pub struct Guard<'r, T: Send + Sync, C: Config = Standard> {
-    registry: &'r Registry<T, C>,
-    section: Section<'r, Member>,
-}
-
-impl<'r, T: Send + Sync, C: Config> Guard<'r, T, C> {
-    #[inline(always)]
-    pub(crate) fn new(registry: &'r Registry<T, C>, section: Section<'r, Member>) -> Self {
-        Guard { registry, section }
-    }
-
-    /// The entity of this handle, if it is registered. Valid as long as the guard is.
-    ///
-    /// Wait-free, writes nothing, allocates nothing.
-    ///
-    /// # Errors
-    /// [`InvalidHandle`].
-    #[inline(always)]
-    pub fn get(&self, handle: Handle) -> Result<Entity<'_, T>, InvalidHandle> {
-        let slab = &self.registry.slab;
-        let slot = slab.get(slab.seek(handle), &self.section).ok_or(InvalidHandle)?;
-        Ok(Entity { slot, handle })
-    }
-
-    /// Looks up many handles, prefetching ahead, and hands each result to `f` in order.
-    #[inline]
-    pub fn get_each<'g>(
-        &'g self,
-        handles: &[Handle],
-        mut f: impl FnMut(usize, Result<Entity<'g, T>, InvalidHandle>),
-    ) {
-        self.get_each_by(handles.len(), |index| Some(handles[index]), &mut f);
-    }
-
-    /// As [`get_each`](Guard::get_each), for handles that come from a function of their index, which is called
-    /// twice for each: to prefetch, and to look up. `None` counts as an invalid handle.
-    #[inline]
-    pub fn get_each_by<'g>(
-        &'g self,
-        count: usize,
-        handle: impl Fn(usize) -> Option<Handle>,
-        mut f: impl FnMut(usize, Result<Entity<'g, T>, InvalidHandle>),
-    ) {
-        let slab = &self.registry.slab;
-        let ask = |index| {
-            if let Some(handle) = handle(index) {
-                slab.ask_for(slab.seek(handle).number());
-            }
-        };
-        (0..count.min(AHEAD)).for_each(ask);
-        for index in 0..count {
-            if count - index > AHEAD {
-                ask(index + AHEAD);
-            }
-            f(index, handle(index).ok_or(InvalidHandle).and_then(|handle| self.get(handle)));
-        }
-    }
-
-    /// Every entity of the table that was registered before the call and is not deregistered until
-    /// the walk ends, exactly once; others that come or go meanwhile, at most once. In no
-    /// particular order. Never keeps anybody from registering. Without
-    /// [`Config::UNIQUE_IDS`], none.
-    pub fn entities(&self, table: TableKey) -> impl Iterator<Item = Entity<'_, T>> {
-        let slab = &self.registry.slab;
-        let table = self.registry.tables.find(table).filter(|_| C::UNIQUE_IDS);
-        let mut walk = table.map(|table| table.index.walk(slab, &self.section));
-        let mut block = [0; BLOCK];
-        let (mut next, mut filled) = (0, 0);
-        std::iter::from_fn(move || {
-            loop {
-                if next == filled {
-                    filled = walk.as_mut()?.fill(&mut block);
-                    next = 0;
-                    if filled == 0 {
-                        walk = None;
-                        return None;
-                    }
-                    block[..filled].iter().for_each(|slot| slab.ask_for(*slot));
-                }
-                let occupant = slab.occupant(block[next], &self.section);
-                next += 1;
-                if let Some((handle, slot)) = occupant {
-                    return Some(Entity { slot, handle });
-                }
-            }
-        })
-    }
-
-    /// Lets go of everything looked up so far and stays inside: what a loop that never leaves calls
-    /// now and then. Without effect while another guard of this member exists.
-    #[inline]
-    pub fn refresh(&mut self) {
-        self.section.refresh();
-    }
-
-    /// How many guards of this member exist, this one included.
-    pub fn depth(&self) -> u32 {
-        self.section.depth()
-    }
-}
-
-/// A registered entity, seen through a guard. Dereferences to the payload.
-pub struct Entity<'g, T> {
-    slot: &'g Slot<EntityFixed, T>,
-    handle: Handle,
-}
-
-impl<T> Clone for Entity<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Entity<'_, T> {}
-
-impl<'g, T> Entity<'g, T> {
-    /// Its information.
-    #[inline(always)]
-    pub fn info(&self) -> EntityInfo {
-        self.slot.plain().info()
-    }
-
-    /// Its handle.
-    #[inline(always)]
-    pub fn handle(&self) -> Handle {
-        self.handle
-    }
-
-    /// Its payload, for as long as the guard holds.
-    #[inline(always)]
-    pub fn payload(self) -> &'g T {
-        // SAFETY: an `Entity` is made only from a slot looked up under a guard that outlives 'g.
-        unsafe { self.slot.value() }
-    }
-}
-
-impl<T> Deref for Entity<'_, T> {
-    type Target = T;
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        self.payload()
-    }
-}
-
-/// An entity with the section that keeps it. See [`Participant::look_up`]. Dereferences to the payload.
-pub struct Found<'r, T: Send + Sync, C: Config = Standard> {
-    slot: *const Slot<EntityFixed, T>,
-    handle: Handle,
-    _guard: Guard<'r, T, C>,
-}
-
-impl<'r, T: Send + Sync, C: Config> Found<'r, T, C> {
-    #[inline(always)]
-    pub(crate) fn look_up(
-        registry: &'r Registry<T, C>,
-        handle: Handle,
-        enter: impl FnOnce() -> Guard<'r, T, C>,
-    ) -> Result<Self, InvalidHandle> {
-        let slab = &registry.slab;
-        let sought = slab.seek(handle);
-        slab.ask_for(sought.number());
-        let guard = enter();
-        let slot = slab.get(sought, &guard.section).ok_or(InvalidHandle)?;
-        let slot = std::ptr::from_ref(slot);
-        Ok(Found { slot, handle, _guard: guard })
-    }
-
-    /// The entity, as if it had been looked up through a guard.
-    #[inline(always)]
-    pub fn entity(&self) -> Entity<'_, T> {
-        // SAFETY: looked up under the guard, which keeps it, and slots never move.
-        let slot = unsafe { &*self.slot };
-        Entity { slot, handle: self.handle }
-    }
-}
-
-impl<T: Send + Sync, C: Config> Deref for Found<'_, T, C> {
-    type Target = T;
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        self.entity().payload()
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Entity<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entity")
-            .field("handle", &self.handle)
-            .field("info", &self.info())
-            .field("payload", &**self)
-            .finish()
-    }
-}
 
 /// Owns a registration: dropping it deregisters the entity. When the drop returns, no client code of the
 /// entity runs, unless it is dropped where a wait is refused (inside that code itself, inside a read
@@ -288,7 +82,12 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
     /// The guard borrows the participant, which thus cannot move to another thread meanwhile.
     #[inline(always)]
     pub fn enter(&self) -> Guard<'_, T, C> {
-        Guard::new(self.registry, self.local.enter(&self.registry.domain))
+        Guard::new(self.registry, self.section())
+    }
+
+    #[inline(always)]
+    fn section(&self) -> Section<'_, Member> {
+        self.local.enter(&self.registry.domain)
     }
 
     /// Looks one entity up under a section of its own: [`enter`](Self::enter) and [`Guard::get`] in one, but
@@ -301,7 +100,7 @@ impl<'r, T: Send + Sync, C: Config> Participant<'r, T, C> {
     /// [`InvalidHandle`].
     #[inline(always)]
     pub fn look_up(&self, handle: Handle) -> Result<Found<'_, T, C>, InvalidHandle> {
-        Found::look_up(self.registry, handle, || self.enter())
+        Found::look_up(self.registry, handle, || self.section())
     }
 
     /// See [`Registry::register_handle`].

@@ -26,15 +26,16 @@ use crate::describe::Awaited;
 use crate::dispatch::{Audience, Herald, Joining, Listener, Paused};
 use crate::entity::{EntityFixed, EntityInfo, EntityPlain, TableKey};
 use crate::error::{DeregisterError, InvalidHandle, ReferenceError, Refusal, RegisterError};
+use crate::guard::{Found, Guard};
 use crate::handle::{Config, Handle, Kind, Standard, Token, random_secret};
 use crate::index::Exists;
 use crate::journal::{Note, Position};
 use crate::limits::{Credits, InForce, Limits};
 use crate::member::{self, Member};
 use crate::mutant::{Mutant, active};
-use crate::participant::{Found, Guard, Participant, Registration};
+use crate::participant::{Participant, Registration};
 use crate::probes;
-use crate::reclamation::{Domain, Local};
+use crate::reclamation::{Domain, Local, Section};
 use crate::slab::{Full, NoReference, Reserved, Sharded, Slab};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, bump, fence};
 use crate::table::{Profile, Table, Tables};
@@ -167,7 +168,12 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// allocates its membership, and aborts the process if there is no memory, as collections do.
     #[inline]
     pub fn enter(&self) -> Guard<'_, T, C> {
-        let section = match member::enter_existing(&self.domain) {
+        Guard::new(self, self.section())
+    }
+
+    #[inline]
+    fn section(&self) -> Section<'_, Member> {
+        match member::enter_existing(&self.domain) {
             Some(section) => section,
             None => match self.ambient(|local| local.enter(&self.domain)) {
                 Ok(section) => section,
@@ -175,8 +181,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
                     std::alloc::handle_alloc_error(std::alloc::Layout::new::<Member>())
                 }
             },
-        };
-        Guard::new(self, section)
+        }
     }
 
     /// Looks one entity up under a section of its own: [`enter`](Registry::enter) and [`Guard::get`] in one,
@@ -189,7 +194,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
     /// [`InvalidHandle`].
     #[inline]
     pub fn look_up(&self, handle: Handle) -> Result<Found<'_, T, C>, InvalidHandle> {
-        Found::look_up(self, handle, || self.enter())
+        Found::look_up(self, handle, || self.section())
     }
 
     /// A copy of the information of an entity that is registered, or departed and still referenced.

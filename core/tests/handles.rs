@@ -48,7 +48,7 @@ fn assert_refused<C: Config>(registry: &Registry<u64, C>, handle: Handle, descri
     let member = registry.join().unwrap();
     let guard = registry.enter();
     for forgery in 0..64_u64 {
-        let bits = handle.to_bits() ^ (forgery >> 2) << 60 ^ forgery & 3;
+        let bits = handle.to_bits() ^ (forgery >> 2) << 28 ^ (forgery & 3) << 32;
         let Some(forged) = Handle::from_bits(bits) else { continue };
         assert!(guard.get(forged).is_err(), "{handle:?} as {forged:?}");
         guard.get_each(&[forged], |_, found| assert!(found.is_err()));

@@ -1,8 +1,8 @@
 //! Handles of objects that are not the core's: reader objects and event queues.
 //!
-//! A handle has a kind (15 and 14; the core's are lower), a serial number that is never used twice (under
-//! a random key, so that handles of another manager or library are refused: 2^-44), and the number
-//! of the object's place.
+//! A handle has a kind (15 and 14; the core's are lower) where the core's have theirs, a serial number that is
+//! never used twice (under a random key, so that handles of another manager or library are refused: 2^-44),
+//! and the number of the object's place.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) const PLACE_BITS: u32 = 16;
 const SERIAL_BITS: u32 = 44;
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-const _: () = assert!(PLACE_BITS + SERIAL_BITS == 60);
+const KIND_SHIFT: u32 = 28;
+const KIND_BITS: u32 = 4;
+const _: () = assert!(PLACE_BITS + SERIAL_BITS + KIND_BITS == 64 && PLACE_BITS <= KIND_SHIFT);
 
 /// Makes the handles of one kind.
 pub(crate) struct Serials {
@@ -30,6 +32,8 @@ impl Serials {
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
         // Times an odd number: a bijection, after which neighbours differ in many bits.
         let spread = (serial.wrapping_mul(SPREAD) ^ self.key) & ((1 << SERIAL_BITS) - 1);
-        self.kind << (PLACE_BITS + SERIAL_BITS) | spread << PLACE_BITS | u64::from(place)
+        let rest = spread << PLACE_BITS | u64::from(place);
+        let below = rest & ((1 << KIND_SHIFT) - 1);
+        rest >> KIND_SHIFT << (KIND_SHIFT + KIND_BITS) | self.kind << KIND_SHIFT | below
     }
 }

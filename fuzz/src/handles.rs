@@ -94,9 +94,9 @@ impl<C: Config> Test<'_, C> {
         let number = match how % 16 {
             0..=4 => given(byte()),
             // Another slot, another generation, another kind.
-            5 => given(byte()) ^ 1 << (32 + how / 16),
-            6 => given(byte()) ^ 1 << (how / 16),
-            7 => given(byte()) ^ u64::from(how / 16) << 60,
+            5 => given(byte()) ^ 1 << (how / 16),
+            6 => given(byte()) ^ 1 << (32 + how / 16),
+            7 => given(byte()) ^ u64::from(how / 16) << 28,
             8 => given(byte()) & 0xffff_ffff | given(byte()) & !0xffff_ffff,
             9 => given(byte()) ^ given(byte()) ^ given(byte()),
             10 => given(byte()).wrapping_add(u64::from(how / 16)),

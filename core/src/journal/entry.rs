@@ -28,7 +28,7 @@
 
 use super::Note;
 use crate::alloc::Zero;
-use crate::handle::{KIND_SHIFT, Token};
+use crate::handle::{KIND_MASK, KIND_SHIFT, Token};
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -116,7 +116,7 @@ impl Entry {
             return Found::Gone;
         }
         Found::Note(Note {
-            kind: (what >> KIND_SHIFT) as u8,
+            kind: (what >> KIND_SHIFT) as u8 & KIND_MASK,
             token: Token::from_bits(what),
             id,
             holds: seq & STATE_MASK == HOLDING,

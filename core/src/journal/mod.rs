@@ -80,7 +80,7 @@ mod entry;
 mod tests;
 
 use crate::alloc::{OutOfMemory, Zeroed};
-use crate::handle::{KIND_BITS, Token};
+use crate::handle::{KIND_MASK, Token};
 use crate::mutant::{Mutant, active, fence_unless, relaxed_if};
 use crate::sync::{AtomicU64, Ordering, Padded};
 pub(crate) use blocks::Blocks;
@@ -218,7 +218,7 @@ impl Journal {
     /// Makes `note` readable at its position, or loses it. `release` gets the tokens that need not
     /// be held any more.
     pub(crate) fn commit(&self, at: Position, note: Note, release: &mut dyn FnMut(Token)) {
-        debug_assert!(note.kind < 1 << KIND_BITS);
+        debug_assert!(note.kind <= KIND_MASK);
         let Position(at) = at;
         // Relaxed: only saves a late writer the rest.
         let late = self.floor.load(Ordering::Relaxed) > at;

@@ -2,17 +2,18 @@
 //!
 //! *Roles.* Any thread finds a slot by number; a thread out of slots adds a chunk of them.
 //! *Paths.* Finding: one comparison with what is open, then base plus offset. The words lie together,
-//! apart from the slots, so that refusing a stale handle touches one dense line. Adding: both spans
+//! apart from the slots, so that refusing a stale handle touches one dense line. Through a view that was made
+//! before, only slots that were open then are found. Adding: both spans
 //! are opened up to the chunk's end (and an eighth further, so that it is rare), then the chunk number
 //! is taken: failure loses none.
-//! *Orderings.* `open` is raised with release after the spans were opened and read with acquire.
+//! *Orderings.* `open` is raised with release after the spans were opened and read with acquire, when a view is made.
 //! Nothing is closed before the slab goes.
 //! *Progress.* Finding is wait-free, adding lock-free.
 
 use super::Slot;
-use super::span::{Span, decent};
+use super::span::{Elements, Span, decent};
 use crate::alloc::OutOfMemory;
-use crate::handle::{Config, SLOT_BITS};
+use crate::handle::{Config, SLOT_BITS, Sought, Token};
 use crate::mutant::{Mutant, active, relaxed_if};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Padded, prefetch};
 use std::marker::PhantomData;
@@ -44,12 +45,54 @@ impl From<OutOfMemory> for Full {
     }
 }
 
+/// Elements are found by the [number](Sought::number) of their slot.
+const FIRST: usize = Sought::FIRST as usize;
+
+/// How slots are found, by value. Behind a reference a look-up has to load all this again, because the acquire of
+/// the one before forbids to keep it.
+pub(crate) struct View<'d, F: Fixed, T> {
+    words: Elements<'d, AtomicU64, FIRST>,
+    slots: Elements<'d, Slot<F, T>, FIRST>,
+    /// Slots below this number may be looked at; others perhaps by now.
+    open: u32,
+}
+
+impl<F: Fixed, T> Clone for View<'_, F, T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: Fixed, T> Copy for View<'_, F, T> {}
+
+impl<'d, F: Fixed, T> View<'d, F, T> {
+    /// The word and the slot of this number, if there was one when the view was made.
+    #[inline(always)]
+    pub(crate) fn find(self, number: u32) -> Option<(&'d AtomicU64, &'d Slot<F, T>)> {
+        if number as i32 >= self.open as i32 {
+            return None;
+        }
+        // SAFETY: below `open`, and so, no number being less, from the first on.
+        let word = unsafe { self.words.get(number as usize) };
+        // SAFETY: as above.
+        Some((word, unsafe { self.slots.get(number as usize) }))
+    }
+
+    /// Asks for the lines of the slot with this number. If there is none, nothing happens.
+    #[inline(always)]
+    pub(crate) fn ask_for(self, number: u32) {
+        prefetch(self.words.address(number as usize));
+        prefetch(self.slots.address(number as usize));
+    }
+}
+
 pub(crate) struct Directory<F: Fixed, T, C: Config> {
-    words: Span<AtomicU64>,
-    slots: Span<Slot<F, T>>,
+    words: Span<AtomicU64, FIRST>,
+    slots: Span<Slot<F, T>, FIRST>,
     /// A word for each slot, for the index its object is in; none if `C` wants no index.
-    links: Span<AtomicU64>,
-    /// Slots below this number may be looked at.
+    links: Span<AtomicU64, 0>,
+    /// Slots below this [number](Sought::number) may be looked at.
     open: AtomicU32,
     /// Chunks handed out. Apart from what look-ups read.
     next: Padded<AtomicU32>,
@@ -83,7 +126,7 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
             let spans = || Ok((Span::new(count)?, Span::new(count)?, Span::new(links)?));
             match spans() {
                 Ok((words, slots, links)) => {
-                    let (open, next) = (AtomicU32::new(0), Padded(AtomicU32::new(0)));
+                    let (open, next) = (AtomicU32::new(Sought::FIRST), Padded(AtomicU32::new(0)));
                     return Ok(Directory {
                         words,
                         slots,
@@ -112,36 +155,36 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
     }
 
     #[inline(always)]
-    fn is_open(&self, slot: u32) -> bool {
+    pub(crate) fn view(&self) -> View<'_, F, T> {
         // Acquire: partner is `reach`.
-        slot < self.open.load(relaxed_if(Mutant::OpenFoundRelaxed, Ordering::Acquire))
+        let open = self.open.load(relaxed_if(Mutant::OpenFoundRelaxed, Ordering::Acquire));
+        View { words: self.words.elements(), slots: self.slots.elements(), open }
     }
 
-    /// The word and the slot of this number, if there is one.
+    /// The word and the slot of this [number](Sought::number), if there is one.
     #[inline(always)]
-    pub(crate) fn find(&self, slot: u32) -> Option<(&AtomicU64, &Slot<F, T>)> {
-        if !self.is_open(slot) {
-            return None;
-        }
-        // SAFETY: below `open`.
-        let word = unsafe { self.words.get(slot as usize) };
-        // SAFETY: as above.
-        Some((word, unsafe { self.slots.get(slot as usize) }))
+    pub(crate) fn find(&self, number: u32) -> Option<(&AtomicU64, &Slot<F, T>)> {
+        self.view().find(number)
     }
 
-    /// Asks for the lines of the slot with this number. If there is none, nothing happens.
+    /// The same of this slot.
     #[inline(always)]
-    pub(crate) fn ask_for(&self, slot: u32) {
-        prefetch(self.words.base().wrapping_add(slot as usize));
-        prefetch(self.slots.base().wrapping_add(slot as usize));
+    pub(crate) fn slot(&self, slot: u32) -> Option<(&AtomicU64, &Slot<F, T>)> {
+        self.find(Sought::number_of(slot))
+    }
+
+    /// The same of this token's slot.
+    #[inline(always)]
+    pub(crate) fn slot_of(&self, token: Token) -> Option<(&AtomicU64, &Slot<F, T>)> {
+        self.find(token.sought().number())
     }
 
     /// The word beside this slot for the index its object is in.
     #[inline(always)]
     pub(crate) fn link(&self, slot: u32) -> &AtomicU64 {
-        assert!(C::UNIQUE_IDS && self.is_open(slot), "a slot number of this slab");
-        // SAFETY: below `open`, and there is one for each slot.
-        unsafe { self.links.get(slot as usize) }
+        assert!(self.slot(slot).is_some(), "a slot of this slab");
+        // SAFETY: found.
+        unsafe { self.link_of_found(slot) }
     }
 
     /// As [`link`](Self::link), of a slot that the caller has found.
@@ -152,7 +195,7 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
     pub(crate) unsafe fn link_of_found(&self, slot: u32) -> &AtomicU64 {
         assert!(C::UNIQUE_IDS);
         // SAFETY: below `open`, and there is one for each slot.
-        unsafe { self.links.get(slot as usize) }
+        unsafe { self.links.elements().get(slot as usize) }
     }
 
     /// Gives the memory of vacant slots that are the caller's back to the system: they read as zero from now
@@ -161,7 +204,7 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
     pub(crate) fn give_back(&self, slots: Range<u32>) -> Option<usize> {
         #[cfg(rtm_loom)]
         for slot in slots.clone() {
-            if let Some((_, slot)) = self.find(slot) {
+            if let Some((_, slot)) = self.slot(slot) {
                 slot.link.store(0, Ordering::Relaxed);
                 slot.fixed.write(F::default().read());
             }
@@ -204,7 +247,7 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
 
     /// Makes sure that this chunk is open.
     fn reach(&self, chunk: u32) -> Result<(), OutOfMemory> {
-        let from = self.open.load(Ordering::Relaxed);
+        let from = self.open.load(Ordering::Relaxed) - Sought::FIRST;
         let needed = (chunk + 1) << C::CHUNK_BITS;
         if from >= needed {
             return Ok(());
@@ -221,7 +264,7 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
         let end = open(further).or_else(|OutOfMemory| open(needed))?;
         // Release: partner is `find`.
         let order = relaxed_if(Mutant::OpenRelaxed, Ordering::Release);
-        self.open.fetch_max(end, order);
+        self.open.fetch_max(Sought::number_of(end), order);
         Ok(())
     }
 }

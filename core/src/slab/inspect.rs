@@ -24,7 +24,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
 
     /// Whether the object is live, or has ended and is held by the library.
     pub(crate) fn is_live_or_held(&self, token: Token) -> bool {
-        let word = self.directory.find(token.slot()).map(|(word, _)| look(word));
+        let word = self.directory.slot_of(token).map(|(word, _)| look(word));
         word.is_some_and(|word| {
             let ended = matches!(word.state(), State::Dead | State::Ghost);
             word.generation() == token.generation()
@@ -34,7 +34,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
 
     /// The object in this slot, if there is one: also one that has ended and that nobody holds.
     pub(crate) fn tenant(&self, slot: u32) -> Option<Tenant<F::Plain>> {
-        let (word, place) = self.directory.find(slot)?;
+        let (word, place) = self.directory.slot(slot)?;
         let before = look(word);
         let state = before.state();
         if matches!(state, State::Vacant | State::Spent) {

@@ -167,6 +167,45 @@ fn look(word: &AtomicU64) -> Word {
     Word(word.load(relaxed_if(Mutant::LookupRelaxed, Ordering::Acquire)))
 }
 
+/// The slot, if its object is live and the one that is sought.
+#[inline(always)]
+fn live<'s, F, T>(
+    found: Option<(&AtomicU64, &'s Slot<F, T>)>,
+    sought: Sought,
+) -> Option<&'s Slot<F, T>> {
+    let (word, slot) = found?;
+    look(word).is_live(sought).then_some(slot)
+}
+
+/// What look-ups need of a slab, by value.
+pub(crate) struct View<'s, F: Fixed, T> {
+    cipher: Cipher,
+    slots: directory::View<'s, F, T>,
+}
+
+impl<F: Fixed, T> Clone for View<'_, F, T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: Fixed, T> Copy for View<'_, F, T> {}
+
+impl<F: Fixed, T> View<'_, F, T> {
+    /// Asks for the lines of a slot at which somebody will look soon. If there is none, nothing happens.
+    #[inline(always)]
+    pub(crate) fn ask_for(self, slot: u32) {
+        self.slots.ask_for(Sought::number_of(slot));
+    }
+
+    /// The same of what is sought with this handle.
+    #[inline(always)]
+    pub(crate) fn ask_for_sought(self, handle: Handle) {
+        self.slots.ask_for(self.cipher.seek(handle).number());
+    }
+}
+
 /// A vacant slot that its holder alone may fill. Dropping it leaks the slot until the slab goes.
 #[must_use]
 pub(crate) struct Reserved<'a, F, T> {
@@ -261,20 +300,41 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         sought: Sought,
         _guard: &'g impl Protects,
     ) -> Option<&'g Slot<F, T>> {
-        let (word, slot) = self.directory.find(sought.number())?;
-        look(word).is_live(sought).then_some(slot)
+        live(self.directory.find(sought.number()), sought)
+    }
+
+    /// For many look-ups.
+    #[inline(always)]
+    pub(crate) fn view(&self) -> View<'_, F, T> {
+        View { cipher: self.cipher, slots: self.directory.view() }
+    }
+
+    /// As [`get`](Slab::get), with a view of this slab that was made before.
+    #[inline(always)]
+    pub(crate) fn get_through<'g>(
+        &'g self,
+        view: View<'g, F, T>,
+        handle: Handle,
+        _guard: &'g impl Protects,
+    ) -> Option<&'g Slot<F, T>> {
+        let sought = view.cipher.seek(handle);
+        match view.slots.find(sought.number()) {
+            None => self.get_anew(sought),
+            found => live(found, sought),
+        }
+    }
+
+    /// There may be more slots than there were.
+    #[cold]
+    fn get_anew(&self, sought: Sought) -> Option<&Slot<F, T>> {
+        live(self.directory.find(sought.number()), sought)
     }
 
     /// The place of an object that the caller knows to be there (I1).
     #[inline(always)]
     pub(crate) fn place(&self, token: Token) -> Place<'_, F, T> {
-        self.existing(token.slot())
-    }
-
-    /// Asks for the lines of a slot at which somebody will look soon. If there is none, nothing happens.
-    #[inline(always)]
-    pub(crate) fn ask_for(&self, slot: u32) {
-        self.directory.ask_for(slot);
+        let (word, slot) = self.directory.slot_of(token).expect("a token of this slab");
+        Place { number: token.slot(), word, slot }
     }
 
     /// The live object in this slot, if there is one. What it returns stays until the guard goes.
@@ -298,7 +358,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         // Acquire: partner is `publish`; the information read below is at least this object's.
         let before = Word(word.load(relaxed_if(Mutant::CopyRelaxed, Ordering::Acquire)));
         let live = before.is_live(sought);
-        if !live && !before.resolves(sought.token()?) {
+        if !live && !before.resolves(sought.known().generation()) {
             return None;
         }
         let plain = slot.fixed.read();
@@ -317,14 +377,12 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// A live object, for one who goes on to [`unpublish`](Slab::unpublish) it.
     #[inline(always)]
     pub(crate) fn peek(&self, sought: Sought) -> Option<Seen<'_, F, T>> {
-        let number = sought.number();
-        let (word, slot) = self.directory.find(number)?;
+        let (word, slot) = self.directory.find(sought.number())?;
         let now = look(word);
-        now.is_live(sought).then(|| Seen {
-            place: Place { number, word, slot },
-            now: now.0,
-            token: Token::new(sought.generation(), number),
-            plain: slot.plain(),
+        now.is_live(sought).then(|| {
+            let token = sought.known();
+            let place = Place { number: token.slot(), word, slot };
+            Seen { place, now: now.0, token, plain: slot.plain() }
         })
     }
 
@@ -395,11 +453,11 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         }
     }
 
-    /// The place of a number that this slab gave out.
+    /// The place of a slot of this slab.
     #[inline(always)]
-    fn existing(&self, number: u32) -> Place<'_, F, T> {
-        let (word, slot) = self.directory.find(number).expect("a slot number of this slab");
-        Place { number, word, slot }
+    fn existing(&self, slot: u32) -> Place<'_, F, T> {
+        let found = self.directory.slot(slot).expect("a slot of this slab");
+        Place { number: slot, word: found.0, slot: found.1 }
     }
 
     /// The slot for the index its object is in; the slab has links.
@@ -441,7 +499,7 @@ impl<F: Fixed, T, C: Config> Drop for Slab<F, T, C> {
         }
         let slots = self.directory.chunks() << C::CHUNK_BITS;
         for number in 0..slots {
-            let Some((word, slot)) = self.directory.find(number) else { continue };
+            let Some((word, slot)) = self.directory.slot(number) else { continue };
             // Relaxed: `&mut self` orders us behind everything.
             let state = Word(word.load(Ordering::Relaxed)).state();
             if matches!(state, State::Live | State::Dead) {

@@ -64,10 +64,10 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// Adds a counted reference, unless there are `limit` of them. Says whether it is the first of an
     /// object that has ended and is only held.
     pub(crate) fn reference(&self, token: Token, limit: u32) -> Result<bool, NoReference> {
-        let (word, _) = self.directory.find(token.slot()).ok_or(NoReference::Invalid)?;
+        let (word, _) = self.directory.slot_of(token).ok_or(NoReference::Invalid)?;
         let mut now = Word(word.load(Ordering::Relaxed));
         loop {
-            if !now.resolves(token) && !active(Mutant::ReferenceBlindly) {
+            if !now.resolves(token.generation()) && !active(Mutant::ReferenceBlindly) {
                 return Err(NoReference::Invalid);
             }
             if now.references() >= limit.min(MAX_REFERENCES) {
@@ -84,7 +84,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
 
     /// Gives a counted reference back; `None` if the object has none.
     pub(crate) fn release(&self, token: Token) -> Option<Released> {
-        let (word, _) = self.directory.find(token.slot())?;
+        let (word, _) = self.directory.slot_of(token)?;
         let mut now = Word(word.load(Ordering::Relaxed));
         loop {
             if now.generation() != token.generation() || now.references() == 0 {
@@ -115,10 +115,10 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
 
     /// The counted references of an object, 0 if it does not resolve.
     pub(crate) fn references(&self, token: Token) -> u32 {
-        match self.directory.find(token.slot()) {
+        match self.directory.slot_of(token) {
             Some((word, _)) => {
                 let now = Word(word.load(Ordering::Relaxed));
-                if now.resolves(token) { now.references() } else { 0 }
+                if now.resolves(token.generation()) { now.references() } else { 0 }
             }
             None => 0,
         }

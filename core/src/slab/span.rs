@@ -13,19 +13,19 @@ use crate::alloc::{OutOfMemory, Zero};
 use crate::mapping::HUGE_PAGE;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::ptr::NonNull;
 
-pub(crate) struct Span<E: Zero> {
-    room: Room<E>,
+/// Elements that are numbered from `FIRST` on where one of them is sought; elsewhere from 0 on.
+pub(crate) struct Span<E: Zero, const FIRST: usize> {
+    room: Room<E, FIRST>,
     marker: PhantomData<E>,
 }
 
 // SAFETY: owns its elements as a boxed slice does.
-unsafe impl<E: Zero + Send> Send for Span<E> {}
+unsafe impl<E: Zero + Send, const FIRST: usize> Send for Span<E, FIRST> {}
 // SAFETY: as above.
-unsafe impl<E: Zero + Sync> Sync for Span<E> {}
+unsafe impl<E: Zero + Sync, const FIRST: usize> Sync for Span<E, FIRST> {}
 
-impl<E: Zero> Span<E> {
+impl<E: Zero, const FIRST: usize> Span<E, FIRST> {
     /// Reserves room for `capacity` elements, of which none is open.
     pub(crate) fn new(capacity: usize) -> Result<Self, OutOfMemory> {
         const { assert!(size_of::<E>() != 0 && align_of::<E>() <= HUGE_PAGE) };
@@ -74,22 +74,51 @@ impl<E: Zero> Span<E> {
         self.room.allow_huge(page..page + HUGE_PAGE, true);
     }
 
-    /// Where the elements lie.
+    /// Where they lie.
     #[inline(always)]
-    pub(crate) fn base(&self) -> *const E {
-        self.room.base()
+    pub(crate) fn elements(&self) -> Elements<'_, E, FIRST> {
+        Elements { origin: self.room.origin(), room: &self.room }
+    }
+}
+
+/// Where the elements of a span lie, by value.
+pub(crate) struct Elements<'s, E: Zero, const FIRST: usize> {
+    /// Where that with the number 0 would lie.
+    origin: *const E,
+    #[cfg_attr(not(rtm_loom), expect(dead_code, reason = "for its lifetime"))]
+    room: &'s Room<E, FIRST>,
+}
+
+impl<E: Zero, const FIRST: usize> Clone for Elements<'_, E, FIRST> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E: Zero, const FIRST: usize> Copy for Elements<'_, E, FIRST> {}
+
+impl<'s, E: Zero, const FIRST: usize> Elements<'s, E, FIRST> {
+    /// Where the element of this number lies, if there is one.
+    #[inline(always)]
+    pub(crate) fn address(self, number: usize) -> *const E {
+        self.origin.wrapping_add(number)
     }
 
-    /// The element at `index`.
+    /// The element of this number.
     ///
     /// # Safety
     /// It was opened before, and the caller has seen that.
     #[inline(always)]
-    pub(crate) unsafe fn get(&self, index: usize) -> &E {
-        // SAFETY: as the caller says, it is within the open part.
-        let element = unsafe { self.room.at(index) };
-        // SAFETY: initialised (all bytes zero is a value), and never unmapped before `self`.
-        unsafe { element.as_ref() }
+    pub(crate) unsafe fn get(self, number: usize) -> &'s E {
+        #[cfg(rtm_loom)]
+        self.room.assert_open(number);
+        let element = self.address(number);
+        // What wraps might be null for all that the compiler knows.
+        // SAFETY: as the caller says, within the open part.
+        unsafe { std::hint::assert_unchecked(!element.is_null()) };
+        // SAFETY: as above; initialised (all bytes zero is a value), and not unmapped before the span goes.
+        unsafe { &*element }
     }
 }
 
@@ -120,20 +149,31 @@ use mapped::Room;
 
 #[cfg(not(rtm_loom))]
 mod mapped {
-    use super::{HUGE_PAGE, NonNull, OutOfMemory, Range, Zero, page};
+    use super::{HUGE_PAGE, OutOfMemory, Range, Zero, page};
     use crate::mapping::{allow, reserve, unmap};
+    use std::ptr::NonNull;
 
     /// A private mapping, inaccessible but for its open part.
-    pub(super) struct Room<E> {
-        base: NonNull<E>,
+    pub(super) struct Room<E, const FIRST: usize> {
+        /// Where the element with the number 0 would lie.
+        origin: *const E,
         bytes: usize,
     }
 
-    impl<E: Zero> Room<E> {
+    impl<E, const FIRST: usize> Room<E, FIRST> {
+        fn base(&self) -> NonNull<E> {
+            let base = self.origin.wrapping_add(FIRST).cast_mut();
+            // SAFETY: what `reserve` returned.
+            unsafe { NonNull::new_unchecked(base) }
+        }
+    }
+
+    impl<E: Zero, const FIRST: usize> Room<E, FIRST> {
         pub(super) fn new(capacity: usize) -> Result<Self, OutOfMemory> {
             let bytes = capacity.checked_mul(size_of::<E>()).ok_or(OutOfMemory)?;
             let bytes = bytes.checked_next_multiple_of(page()).ok_or(OutOfMemory)?;
-            Ok(Room { base: reserve(bytes)?.cast(), bytes })
+            let base = reserve(bytes)?.cast::<E>().as_ptr();
+            Ok(Room { origin: base.wrapping_sub(FIRST).cast_const(), bytes })
         }
 
         pub(super) fn open(&self, from: usize, end: usize) -> Result<(), OutOfMemory> {
@@ -143,7 +183,7 @@ mod mapped {
             let step = if end > HUGE_PAGE { HUGE_PAGE } else { page };
             let end = end.next_multiple_of(step).min(self.bytes);
             // SAFETY: `first` is within the mapping.
-            let first_page = unsafe { self.base.byte_add(first) };
+            let first_page = unsafe { self.base().byte_add(first) };
             // SAFETY: whole pages of our own mapping, which nobody has in use with less access.
             unsafe { allow(first_page.cast(), end - first) }
         }
@@ -152,7 +192,7 @@ mod mapped {
         pub(super) fn give_back(&self, bytes: Range<usize>) -> bool {
             debug_assert!(bytes.end <= self.bytes);
             // SAFETY: within the mapping.
-            let first = unsafe { self.base.byte_add(bytes.start) };
+            let first = unsafe { self.base().byte_add(bytes.start) };
             // SAFETY: whole pages of our own mapping; zero bytes are a value of every element.
             unsafe { libc::madvise(first.as_ptr().cast(), bytes.len(), libc::MADV_DONTNEED) == 0 }
         }
@@ -162,30 +202,22 @@ mod mapped {
             let bytes = bytes.start..bytes.end.min(self.bytes);
             let advice = if allowed { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
             // SAFETY: within the mapping.
-            let first = unsafe { self.base.byte_add(bytes.start) };
+            let first = unsafe { self.base().byte_add(bytes.start) };
             // A kernel without huge pages refuses, which is as good.
             // SAFETY: whole pages of our own mapping.
             unsafe { libc::madvise(first.as_ptr().cast(), bytes.len(), advice) };
         }
 
         #[inline(always)]
-        pub(super) fn base(&self) -> *const E {
-            self.base.as_ptr()
-        }
-
-        /// # Safety
-        /// `index` is below what was opened.
-        #[inline(always)]
-        pub(super) unsafe fn at(&self, index: usize) -> NonNull<E> {
-            // SAFETY: as the caller says.
-            unsafe { self.base.add(index) }
+        pub(super) fn origin(&self) -> *const E {
+            self.origin
         }
     }
 
-    impl<E> Drop for Room<E> {
+    impl<E, const FIRST: usize> Drop for Room<E, FIRST> {
         fn drop(&mut self) {
             // SAFETY: our own mapping; `self` is going.
-            unsafe { unmap(self.base.cast(), self.bytes) };
+            unsafe { unmap(self.base().cast(), self.bytes) };
         }
     }
 }
@@ -193,14 +225,14 @@ mod mapped {
 /// Under loom: memory for all, and a note for each element whether it is open, so that loom sees
 /// whoever uses one without having heard of it.
 #[cfg(rtm_loom)]
-struct Room<E: Zero> {
+struct Room<E: Zero, const FIRST: usize> {
     elements: crate::alloc::Zeroed<E>,
     opened: Vec<crate::sync::UnsafeCell<bool>>,
     opening: crate::sync::Mutex<()>,
 }
 
 #[cfg(rtm_loom)]
-impl<E: Zero> Room<E> {
+impl<E: Zero, const FIRST: usize> Room<E, FIRST> {
     fn new(capacity: usize) -> Result<Self, OutOfMemory> {
         Ok(Room {
             // (Nothing cannot be allocated.)
@@ -229,13 +261,13 @@ impl<E: Zero> Room<E> {
 
     fn allow_huge(&self, _: Range<usize>, _: bool) {}
 
-    fn base(&self) -> *const E {
-        self.elements.as_ptr()
+    fn origin(&self) -> *const E {
+        self.elements.as_ptr().wrapping_sub(FIRST)
     }
 
-    unsafe fn at(&self, index: usize) -> NonNull<E> {
+    fn assert_open(&self, number: usize) {
         // SAFETY: written before the caller heard of it; loom checks.
-        assert!(self.opened[index].with(|open| unsafe { *open }), "an element that is not open");
-        NonNull::from(&self.elements[index])
+        let open = self.opened[number - FIRST].with(|open| unsafe { *open });
+        assert!(open, "an element that is not open");
     }
 }

@@ -307,7 +307,7 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
         blocks.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
         let vacant = |number: u32| {
             // Relaxed: a hint.
-            let word = self.directory.find(number).map(|(word, _)| word.load(Ordering::Relaxed));
+            let word = self.directory.slot(number).map(|(word, _)| word.load(Ordering::Relaxed));
             word.is_some_and(|word| Word(word).state() == State::Vacant)
         };
         blocks.extend((0..count as u32).map(|block| {

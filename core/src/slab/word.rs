@@ -1,29 +1,29 @@
 //! The word of a slot: generation, state and counted references in one atomic.
 //!
 //! ```text
-//!   63   62   60 59                            28 27                     0
-//! +------+-------+--------------------------------+-------------------------+
-//! | held | state |           generation           |       references        |
-//! +------+-------+--------------------------------+-------------------------+
+//!  63                            32 31  29  28  27                     0
+//! +--------------------------------+------+------+------------------------+
+//! |           generation           | state| held |       references       |
+//! +--------------------------------+------+------+------------------------+
 //! ```
 //!
-//! State and generation stand together, so that one comparison says whether an object is live and the one
-//! that is sought.
+//! Generation and state stand where what is [sought](Sought) has generation and kind, so that one comparison
+//! says whether an object is live and the one that is sought.
 //!
 //! *References* are the users'. *Held* is the library's own claim on an object that has ended: a
 //! journal still has something to tell of it. No user's release takes it away.
 
-use crate::handle::{GENERATION_WIDTH, Sought, Token};
+use crate::handle::{GENERATION_SHIFT, Sought};
 
 const REFERENCE_BITS: u32 = 28;
-const GENERATION_SHIFT: u32 = REFERENCE_BITS;
-const STATE_SHIFT: u32 = GENERATION_SHIFT + GENERATION_WIDTH;
+const HELD_SHIFT: u32 = REFERENCE_BITS;
+const STATE_SHIFT: u32 = HELD_SHIFT + 1;
 const STATE_BITS: u32 = 3;
-const HELD_SHIFT: u32 = STATE_SHIFT + STATE_BITS;
-const _: () = assert!(HELD_SHIFT + 1 == u64::BITS);
+const _: () = assert!(STATE_SHIFT + STATE_BITS == GENERATION_SHIFT);
+// Live, and not held, looks as what is sought does where it has its kind.
+const _: () = assert!((State::Live as u64) << STATE_SHIFT == Sought::RIGHT);
 const REFERENCE_MASK: u64 = (1 << REFERENCE_BITS) - 1;
 const STATE_MASK: u64 = ((1 << STATE_BITS) - 1) << STATE_SHIFT;
-const GENERATION_MASK: u64 = (1 << GENERATION_WIDTH) - 1;
 
 /// The library's own claim.
 pub(crate) const HELD: u64 = 1 << HELD_SHIFT;
@@ -36,14 +36,14 @@ pub(crate) const MAX_REFERENCES: u32 = REFERENCE_MASK as u32;
 pub(crate) enum State {
     /// No object: never used, free, or being prepared by the one who reserved it.
     Vacant = 0,
-    /// An object that resolves.
-    Live = 1,
     /// An object that was unpublished; its payload waits for the grace period.
-    Dead = 2,
+    Dead = 1,
     /// Its payload is gone; references or the library still hold the plain information.
-    Ghost = 3,
+    Ghost = 2,
     /// Every generation is used up; never used again.
-    Spent = 4,
+    Spent = 3,
+    /// An object that resolves.
+    Live = 4,
 }
 
 /// A decoded word.
@@ -63,7 +63,7 @@ impl Word {
 
     #[inline(always)]
     pub(crate) fn generation(self) -> u32 {
-        (self.0 >> GENERATION_SHIFT & GENERATION_MASK) as u32
+        (self.0 >> GENERATION_SHIFT) as u32
     }
 
     #[inline(always)]
@@ -75,18 +75,18 @@ impl Word {
     pub(crate) fn state(self) -> State {
         match (self.0 & STATE_MASK) >> STATE_SHIFT {
             0 => State::Vacant,
-            1 => State::Live,
-            2 => State::Dead,
-            3 => State::Ghost,
-            _ => State::Spent,
+            1 => State::Dead,
+            2 => State::Ghost,
+            3 => State::Spent,
+            _ => State::Live,
         }
     }
 
-    /// Whether the word says: this generation, and live.
+    /// Whether the word says: this generation, and live. The caller has found what is sought to be of the right
+    /// kind: else another state might be right for a wrong kind.
     #[inline(always)]
     pub(crate) fn is_live(self, sought: Sought) -> bool {
-        let live = (State::Live as u64) << GENERATION_WIDTH;
-        self.0 >> GENERATION_SHIFT == live | u64::from(sought.generation())
+        (self.0 ^ sought.bits()) >> HELD_SHIFT == 0
     }
 
     /// Whether a reference or the library keeps the plain information.
@@ -100,10 +100,10 @@ impl Word {
         self.0 & HELD != 0
     }
 
-    /// Whether the word says: this very object, and somebody may still describe it.
+    /// Whether the word says: this generation, and somebody may still describe the object.
     #[inline(always)]
-    pub(crate) fn resolves(self, token: Token) -> bool {
-        self.generation() == token.generation()
+    pub(crate) fn resolves(self, generation: u32) -> bool {
+        self.generation() == generation
             && match self.state() {
                 State::Live => true,
                 State::Dead | State::Ghost => self.is_kept(),
@@ -129,6 +129,7 @@ impl Word {
 #[cfg(all(test, not(rtm_loom)))]
 mod tests {
     use super::*;
+    use crate::handle::Token;
 
     #[test]
     fn fields_do_not_touch() {
@@ -146,7 +147,7 @@ mod tests {
                     let token = Token::new(generation, 7);
                     assert_eq!(word.is_live(token.sought()), state == State::Live);
                     let other = Token::new(generation ^ 1, 7);
-                    assert!(!word.is_live(other.sought()) && !word.resolves(other));
+                    assert!(!word.is_live(other.sought()) && !word.resolves(other.generation()));
                 }
             }
         }
@@ -154,13 +155,12 @@ mod tests {
 
     #[test]
     fn the_dead_resolve_only_while_referenced() {
-        let token = Token::new(9, 0);
         for state in [State::Dead, State::Ghost] {
-            assert!(!Word::new(9, state, 0).resolves(token));
-            assert!(Word::new(9, state, 1).resolves(token));
-            assert!(Word(Word::new(9, state, 0).0 | HELD).resolves(token));
+            assert!(!Word::new(9, state, 0).resolves(9));
+            assert!(Word::new(9, state, 1).resolves(9));
+            assert!(Word(Word::new(9, state, 0).0 | HELD).resolves(9));
         }
-        assert!(!Word::new(9, State::Vacant, 0).resolves(token));
-        assert!(!Word::new(9, State::Spent, 0).resolves(token));
+        assert!(!Word::new(9, State::Vacant, 0).resolves(9));
+        assert!(!Word::new(9, State::Spent, 0).resolves(9));
     }
 }

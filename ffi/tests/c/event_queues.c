@@ -81,7 +81,7 @@ static void handles(void)
     int fd = 7, i;
 
     CHECK(queue != second);
-    EQ((uintptr_t)queue >> 60, 14);
+    EQ((uintptr_t)queue >> 28 & 15, 14);
     NE(descriptor(queue), descriptor(second));
     EQ(statistics().EventQueues, 2);
     EQ(RtmxCreateEventQueue(NULL), ERROR_INVALID_PARAMETER);

@@ -167,7 +167,7 @@ static void bad_handles(void)
     for (i = 0; i < forged; i++) {
         uint64_t bits = check_random(&seed);
         if (i % 3)
-            bits = bits >> 4 | (uint64_t)(i % 3) << 60;
+            bits = (bits & ~((uint64_t)15 << 28)) | (uint64_t)(i % 3) << 28;
         refused(as_handle(bits));
     }
     nothing_happened();
@@ -175,7 +175,7 @@ static void bad_handles(void)
     /* Near a live one: the slot it names is right, its generation is not, and the other way round. */
     for (i = 0; i < forged / 4; i++) {
         uint64_t noise = check_random(&seed), bits = (uint64_t)(uintptr_t)live;
-        uint64_t low = noise & 0xFFFFFFFu, high = noise & 0x0FFFFFFFF0000000u;
+        uint64_t low = noise & 0xFFFFFFFu, high = noise & 0xFFFFFFFF00000000u;
         if (low)
             refused(as_handle(bits ^ low));
         if (high)

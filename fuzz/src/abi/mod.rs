@@ -245,7 +245,7 @@ impl World {
         let handle = self.program.one_of(all);
         match how {
             1 => handle ^ 1 << (self.program.byte() % 64),
-            2 => handle & !(15 << 60) | u64::from(self.program.byte()) << 60,
+            2 => handle & !(15 << 28) | u64::from(self.program.byte() & 15) << 28,
             3 => handle.wrapping_add(self.program.byte() as i8 as u64),
             4 => self.program.word(),
             5 => handle & 0xffff_ffff | self.program.one_of(all) & !0xffff_ffff,
