@@ -131,3 +131,33 @@ fn shipped_generations() {
     let exhausted = registry.statistics().exhausted_slots;
     assert_eq!(exhausted > 0, cfg!(rtm_short_generations), "{exhausted} slots are used up");
 }
+
+/// What a guard has by value when it is made knows nothing of the slots that come after it.
+#[test]
+fn a_guard_finds_what_comes_after_it() {
+    let registry = registry::<u64>();
+    let mut guard = registry.enter();
+    let mut handles = Vec::new();
+    for round in 0..3 {
+        let ids = round * 10_000..(round + 1) * 10_000;
+        let new = ids.map(|id| registry.register(entity(V4, id), id).unwrap().into_handle());
+        handles.extend(new);
+        let mut found = 0;
+        guard.get_each(&handles, |index, entity| {
+            found += usize::from(*entity.unwrap() == index as u64)
+        });
+        assert_eq!(found, handles.len());
+        assert!(
+            handles
+                .iter()
+                .zip(0..)
+                .all(|(handle, id)| guard.get(*handle).is_ok_and(|it| *it == id))
+        );
+        registry.deregister(handles[0]).unwrap();
+        assert!(guard.get(handles[0]).is_err());
+        handles[0] = registry.register(entity(V4, 0), 0).unwrap().into_handle();
+        if round == 1 {
+            guard.refresh();
+        }
+    }
+}

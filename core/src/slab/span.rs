@@ -77,7 +77,12 @@ impl<E: Zero, const FIRST: usize> Span<E, FIRST> {
     /// Where they lie.
     #[inline(always)]
     pub(crate) fn elements(&self) -> Elements<'_, E, FIRST> {
-        Elements { origin: self.room.origin(), room: &self.room }
+        Elements {
+            origin: self.room.origin(),
+            #[cfg(rtm_loom)]
+            room: &self.room,
+            marker: PhantomData,
+        }
     }
 }
 
@@ -85,8 +90,9 @@ impl<E: Zero, const FIRST: usize> Span<E, FIRST> {
 pub(crate) struct Elements<'s, E: Zero, const FIRST: usize> {
     /// Where that with the number 0 would lie.
     origin: *const E,
-    #[cfg_attr(not(rtm_loom), expect(dead_code, reason = "for its lifetime"))]
+    #[cfg(rtm_loom)]
     room: &'s Room<E, FIRST>,
+    marker: PhantomData<&'s [E]>,
 }
 
 impl<E: Zero, const FIRST: usize> Clone for Elements<'_, E, FIRST> {
