@@ -204,7 +204,7 @@ impl<'r, T: Send + Sync, C: Config> Found<'r, T, C> {
     /// The entity, as if it had been looked up through a guard.
     #[inline(always)]
     pub fn entity(&self) -> Entity<'_, T> {
-        // SAFETY: looked up under the guard, which keeps it, and slots never move.
+        // SAFETY: looked up in the section, which keeps it, and slots never move.
         let slot = unsafe { &*self.slot };
         Entity { slot, handle: self.handle }
     }

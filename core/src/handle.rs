@@ -232,14 +232,8 @@ impl Cipher {
 
     #[inline(always)]
     pub(crate) fn seal(self, token: Token) -> Handle {
-        self.handle(token.sought())
-    }
-
-    /// The handle of which this was sought.
-    #[inline(always)]
-    pub(crate) fn handle(self, sought: Sought) -> Handle {
         // The kind is not 0, so neither is the handle.
-        Handle(NonZeroU64::new(sought.0 ^ self.mask).unwrap_or(NonZeroU64::MAX))
+        Handle(NonZeroU64::new(token.sought().bits() ^ self.mask).unwrap_or(NonZeroU64::MAX))
     }
 
     /// What a look-up of this handle seeks.

@@ -71,6 +71,8 @@ mutants! {
     OpenRelaxed,
     /// That a chunk is open is read relaxed.
     OpenFoundRelaxed,
+    /// A look-up through an old view does not look for slots that were added since.
+    ViewNotRenewed,
     /// A slot is pushed on the retired list relaxed.
     RetireRelaxed,
     /// Who takes a retired list does not release that it was counted in.

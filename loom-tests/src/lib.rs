@@ -111,6 +111,7 @@ models! {
         last_generation []
         growth_by_two [ChunkTwice]
         growth_seen_by_a_reader [OpenRelaxed OpenFoundRelaxed]
+        growth_seen_through_an_old_view [ViewNotRenewed]
         two_thieves []
         share_against_theft [PushRelaxed TakeRelaxed]
         seal_against_seal [TakeBlindly]

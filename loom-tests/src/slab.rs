@@ -6,7 +6,7 @@ use loom::sync::atomic::AtomicU64;
 use rtm_core::Config;
 use rtm_core::model::{Seat, Slab, slot_of};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 mod lists;
 pub use lists::*;
@@ -501,5 +501,38 @@ pub fn growth_seen_by_a_reader() {
         }
         let _writer = thread.join().unwrap();
         assert_eq!(slab.copy(board[1].load(Relaxed)), Some((7, true)));
+    });
+}
+
+/// A view that is older than a chunk: what is registered in it is found through it by all who have heard of it.
+pub fn growth_seen_through_an_old_view() {
+    explore(|| {
+        let slab = Arc::new(Slab::<Canary, Four>::new());
+        let board = Arc::new([AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)]);
+        let (writer, reader) = (slab.domain.join(), slab.domain.join());
+        let view = slab.view();
+        let thread = {
+            let (slab, board) = (slab.clone(), board.clone());
+            let canaries = [1, 2].map(|id| Ledger::default().canary(id));
+            spawn(move || {
+                for (place, canary) in board.iter().zip(canaries) {
+                    let token = slab.add(&writer, 7, canary).unwrap();
+                    place.store(token, Release);
+                }
+                writer
+            })
+        };
+        {
+            let section = reader.enter(&slab.domain);
+            for place in board.iter() {
+                let token = place.load(Acquire);
+                if token != u64::MAX {
+                    let (plain, canary) = slab.get_through(view, token, &section).unwrap();
+                    assert_eq!(plain, 7);
+                    canary.read();
+                }
+            }
+        }
+        let _writer = thread.join().unwrap();
     });
 }

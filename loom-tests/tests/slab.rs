@@ -20,6 +20,7 @@ rtm_loom_tests::tests! { slab:
     last_generation
     growth_by_two
     growth_seen_by_a_reader
+    growth_seen_through_an_old_view
     two_thieves
     share_against_theft
     seal_against_seal

@@ -63,6 +63,17 @@ pub struct Slab<T: Send + Sync, C: Config> {
     pub domain: Domain,
 }
 
+/// What look-ups need of a slab, by value.
+pub struct View<'s, T: Send + Sync>(slab::View<'s, Halves, T>);
+
+impl<T: Send + Sync> Clone for View<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Send + Sync> Copy for View<'_, T> {}
+
 /// A slot reserved and filled.
 pub struct Reserved<'a, T: Send + Sync>(slab::Reserved<'a, Halves, T>);
 
@@ -105,6 +116,24 @@ impl<T: Send + Sync, C: Config> Slab<T, C> {
     pub fn get<'g>(&'g self, token: u64, section: &'g Section<'_>) -> Option<(u32, &'g T)> {
         let slot = self.slab.get(Token::from_bits(token).sought(), &section.0)?;
         // SAFETY: the section is borrowed for as long as the reference lives.
+        Some((whole(slot.plain()), unsafe { slot.value() }))
+    }
+
+    /// What a guard has of the slab as it is now.
+    pub fn view(&self) -> View<'_, T> {
+        View(self.slab.view())
+    }
+
+    /// As [`get`](Slab::get), through a view that was made before.
+    pub fn get_through<'g>(
+        &'g self,
+        view: View<'g, T>,
+        token: u64,
+        section: &'g Section<'_>,
+    ) -> Option<(u32, &'g T)> {
+        let handle = self.slab.seal(Token::from_bits(token));
+        let slot = self.slab.get_through(view.0, handle, &section.0)?;
+        // SAFETY: as in `get`.
         Some((whole(slot.plain()), unsafe { slot.value() }))
     }
 

@@ -262,9 +262,47 @@ impl<F: Fixed, T, C: Config> Directory<F, T, C> {
             Ok(end)
         };
         let end = open(further).or_else(|OutOfMemory| open(needed))?;
-        // Release: partner is `find`.
+        // Release: partner is `view`.
         let order = relaxed_if(Mutant::OpenRelaxed, Ordering::Release);
         self.open.fetch_max(Sought::number_of(end), order);
         Ok(())
+    }
+}
+
+#[cfg(all(test, not(rtm_loom)))]
+mod tests {
+    use super::*;
+    use crate::entity::EntityFixed;
+    use crate::handle::Standard;
+
+    /// Opens them all, which takes address space.
+    #[test]
+    fn all_slots_there_can_be() {
+        let directory = Directory::<EntityFixed, u64, Standard>::new().unwrap();
+        let (first, all) = (Sought::FIRST, 1 << SLOT_BITS);
+        for number in [0, first - 1, first, first + 1, first + all, u32::MAX] {
+            assert!(directory.find(number).is_none(), "{number:#x}");
+        }
+        let mut from = 0;
+        while let Ok(chunk) = directory.add() {
+            let end = from + (1 << Standard::CHUNK_BITS);
+            assert_eq!(chunk, (from, end));
+            from = end;
+        }
+        assert_eq!(from, all);
+        let begin = std::ptr::from_ref(directory.slot(0).unwrap().0);
+        for kind in 0..16 {
+            for slot in [0, 1, all / 2, all - 1] {
+                let number = kind << SLOT_BITS | slot;
+                let found = directory.find(number);
+                assert_eq!(found.is_some(), kind == first >> SLOT_BITS, "{number:#x}");
+                if let Some((word, slot)) = found {
+                    assert_eq!(word.load(Ordering::Relaxed), 0);
+                    assert_eq!(slot.plain().id, 0);
+                    let there = begin.wrapping_add((number - first) as usize);
+                    assert_eq!(std::ptr::from_ref(word), there);
+                }
+            }
+        }
     }
 }

@@ -327,6 +327,9 @@ impl<F: Fixed, T: Send + Sync, C: Config> Slab<F, T, C> {
     /// There may be more slots than there were.
     #[cold]
     fn get_anew(&self, sought: Sought) -> Option<&Slot<F, T>> {
+        if active(Mutant::ViewNotRenewed) {
+            return None;
+        }
         live(self.directory.find(sought.number()), sought)
     }
 

@@ -7,8 +7,8 @@
 //! +--------------------------------+------+------+------------------------+
 //! ```
 //!
-//! Generation and state stand where what is [sought](Sought) has generation and kind, so that one comparison
-//! says whether an object is live and the one that is sought.
+//! Generation, state and held stand where what is [sought](Sought) has generation and kind, 1000 for live and for
+//! right, so that one comparison says whether an object is live and the one that is sought.
 //!
 //! *References* are the users'. *Held* is the library's own claim on an object that has ended: a
 //! journal still has something to tell of it. No user's release takes it away.
@@ -77,8 +77,8 @@ impl Word {
             0 => State::Vacant,
             1 => State::Dead,
             2 => State::Ghost,
-            3 => State::Spent,
-            _ => State::Live,
+            4 => State::Live,
+            _ => State::Spent,
         }
     }
 

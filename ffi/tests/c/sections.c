@@ -420,6 +420,43 @@ static void wandering_reader(void)
     OK(RtmDeregisterEntity(e));
 }
 
+/* A section that is older than the slots finds what is in them. */
+static void older_than_the_slots(void)
+{
+    enum { N = 5000 };
+    static RTM_ENTITY_HANDLE entities[N];
+    static void *contexts[N];
+    RTMX_READER_HANDLE reader = NULL;
+    UINT found = 0;
+    int i, round;
+
+    OK(RtmxCreateReader(&reader));
+    OK(RtmxEnter());
+    OK(RtmxReaderEnter(reader));
+    for (i = 0; i < N; i++)
+        entities[i] = add_with((uint64_t)i, &entities[i], NULL);
+    for (round = 0; round < 4; round++) {
+        by = round % 2 ? reader : NULL;
+        for (i = 0; i < N; i++) {
+            void *context = NULL;
+            OK(get(entities[i], &context));
+            CHECK(context == &entities[i]);
+        }
+        memset(contexts, 0, sizeof contexts);
+        OK(get_many(N, entities, contexts, &found));
+        EQ(found, N);
+        for (i = 0; i < N; i++)
+            CHECK(contexts[i] == &entities[i]);
+        OK(quiescent());
+    }
+    by = NULL;
+    OK(RtmxLeave());
+    OK(RtmxReaderLeave(reader));
+    for (i = 0; i < N; i++)
+        OK(RtmDeregisterEntity(entities[i]));
+    OK(RtmxDeleteReader(reader));
+}
+
 int main(void)
 {
     RTMX_READER_HANDLE reader = NULL;
@@ -450,6 +487,7 @@ int main(void)
     OK(RtmxDeleteReader(reader));
     reader_objects();
     wandering_reader();
+    older_than_the_slots();
     EQ(statistics().Live, 0);
     OK(RtmxShutdown());
     return check_done("sections");
