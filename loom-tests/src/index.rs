@@ -1,6 +1,6 @@
 //! The id index: uniqueness, removal, buckets, and what is left to reclamation.
 
-use crate::{Four, Two, explore, explore_further, spawn};
+use crate::{Four, Two, explore, spawn};
 use loom::cell::UnsafeCell;
 use rtm_core::Config;
 use rtm_core::model::{Index, Seat};
@@ -267,7 +267,7 @@ pub fn bucket_linked_under_insertions() {
 
 /// The same while what stood behind it goes, so that linking it takes a second attempt.
 pub fn bucket_linked_under_a_removal() {
-    explore_further(|| {
+    explore(|| {
         let (index, one, other) = world::<Two>(3);
         assert!(index.insert(&one, id(6, 0), 0));
         let thread = {

@@ -287,14 +287,6 @@ pub fn explore(model: impl Fn() + Send + Sync + 'static) {
     search(&[false, true], 0, model);
 }
 
-/// As [`explore`] with two pre-emptions more, for models with few executions.
-///
-/// # Panics
-/// As [`explore`].
-pub fn explore_further(model: impl Fn() + Send + Sync + 'static) {
-    search(&[false, true], 2, model);
-}
-
 /// As [`explore`] from one side only, for models of three threads.
 ///
 /// # Panics
