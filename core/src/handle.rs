@@ -119,8 +119,8 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// What a handle names. The numbers are part of every handle and never reused; 15 is left to handles
-/// that are not ours (the reader objects of the C interface).
+/// What a handle names. The numbers are part of every handle and never reused; 14 and 15 are left to handles
+/// that are not ours (event queues and reader objects of the C interface).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {

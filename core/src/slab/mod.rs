@@ -31,7 +31,8 @@
 //! modulo 2^bits, and the slot is Spent when that would bring the first one back. So a handle names
 //! one object for ever.
 //!
-//! *Paths.* Lookup: one load of the word, compared whole. The plain copy: word, information, word
+//! *Paths.* Lookup: one load of the word, compared whole; what is needed beside it a guard has by value (`View`),
+//! and looks for slots added since where they are. The plain copy: word, information, word
 //! again; a slot that changes in between reads as invalid, so there is no retry. Reserve: own free
 //! list → own chunk → own spare lists → those of records without an owner, and of members that have many → a new chunk
 //! → anybody's. Retire: push on the member's retired list; at `MAGAZINE` slots the list is sealed (`reclamation`).
