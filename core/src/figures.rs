@@ -83,7 +83,7 @@ impl<T: Send + Sync, C: Config> Registry<T, C> {
             bytes: bytes as u64,
             ..Statistics::default()
         };
-        counts.retired_peak = shared.peak().max(counts.retired);
+        counts.retired_peak = shared.peak(counts.retired);
         let mut referenced = 0_u64;
         for record in shared.records() {
             counts.deregistered += record.state.deregistered.load(Ordering::Relaxed);

@@ -192,8 +192,9 @@ impl<S> Shared<S> {
         self.accounts.backlog.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn peak(&self) -> u64 {
-        self.accounts.peak.load(Ordering::Relaxed)
+    /// The most that has waited at once, as far as somebody has looked; so many do now.
+    pub(crate) fn peak(&self, now: u64) -> u64 {
+        self.accounts.peak.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
     pub(crate) fn reclaimed(&self) -> u64 {

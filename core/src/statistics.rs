@@ -35,7 +35,7 @@ statistics! {
     /// hands over just now may count twice.
     Gauge retired,
     /// The most entities that have been deregistered and not dropped at once, as seen when a thread handed some
-    /// over.
+    /// over and when figures were read. Never sinks.
     Gauge retired_peak,
     /// Entities whose payload has been dropped after its grace period.
     Counter reclaimed,

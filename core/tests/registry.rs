@@ -504,3 +504,27 @@ fn a_guard_may_outlive_the_thread_s_membership() {
     assert_eq!(registry.statistics().inside, 0);
     registry.synchronize().unwrap();
 }
+
+/// Also when more wait than when a magazine was last handed over.
+#[test]
+fn the_peak_of_the_retired_never_sinks() {
+    let registry = Registry::<u64>::new(Settings::default()).unwrap();
+    let member = registry.join().unwrap();
+    let reader = registry.join().unwrap();
+    let guard = reader.enter();
+    for id in 0..300 {
+        let handle = member.register_handle(entity(V4, id), id, DropBy::Writers).unwrap();
+        member.deregister(handle).unwrap();
+    }
+    let before = registry.statistics();
+    assert_eq!((before.retired, before.retired_peak), (300, 300));
+    drop(guard);
+    // The magazine that was handed over is due then; what has not been handed over stays as it is.
+    registry.synchronize().unwrap();
+    for id in 0..10 {
+        let handle = member.register_handle(entity(V6, id), id, DropBy::Writers).unwrap();
+        member.deregister(handle).unwrap();
+    }
+    let after = registry.statistics();
+    assert!(after.retired < 300 && after.retired_peak == 300, "{after:?}");
+}
